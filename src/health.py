@@ -1,0 +1,139 @@
+"""Live, ready and version: who runs, whether it can work, and on which code."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from fastapi import APIRouter, HTTPException
+from pydantic import BaseModel, Field
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from src.database import ROOT, get_engine
+from src.job_queue import REDIS_AWAY, get_redis
+from src.reload.fingerprint import fingerprint
+from src.settings import get_settings
+
+CODE = fingerprint(Path(__file__).parent)
+"""Fingerprint of all `.py` files under `src`, as they were when this process loaded them."""
+LOADED_AT = datetime.now(UTC)
+"""When this process loaded its code."""
+
+router = APIRouter(tags=["health"])
+
+
+class Worker(BaseModel):
+    """One worker, as it registered itself in Redis."""
+
+    name: str
+    code: str | None = Field(description="Fingerprint of the code that it runs.", examples=["c0ffee123456"])
+    loaded_at: datetime | None
+    state: str = Field(description="RQ's state of a worker.", examples=["idle", "busy"])
+
+
+class Version(BaseModel):
+    """Which code runs where."""
+
+    environment: Literal["development", "production"]
+    code: str = Field(description="Fingerprint of the API's code.", examples=["c0ffee123456"])
+    loaded_at: datetime
+    workers: list[Worker]
+
+
+class Status(BaseModel):
+    """The answer of a health check that found nothing wrong."""
+
+    status: Annotated[str, Field(examples=["ok"])] = "ok"
+
+
+def readiness_problems() -> list[str]:
+    """What this process waits for: empty once Redis answers and the database is at the newest migration."""
+    return [problem for problem in (_redis_problem(), _database_problem()) if problem]
+
+
+def _redis_problem() -> str | None:
+    try:
+        get_redis().ping()
+    except REDIS_AWAY as error:
+        return f"Redis does not answer ({type(error).__name__})."
+    return None
+
+
+def _database_problem() -> str | None:
+    try:
+        with get_engine().connect() as connection:
+            if not connection.dialect.has_table(connection, "alembic_version"):
+                return "The database has no tables yet: run the migrations (make migrate)."
+            applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+    except SQLAlchemyError as error:
+        return f"The database does not answer ({type(error).__name__})."
+    # A revision that this code does not know belongs to newer code: a rolling update is under way.
+    if applied <= _revisions() and not _heads() <= applied:
+        return "The database is not at the newest migration: run the migrations (make migrate)."
+    return None
+
+
+@lru_cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
+
+
+@lru_cache
+def _heads() -> frozenset[str]:
+    return frozenset(_scripts().get_heads())
+
+
+@lru_cache
+def _revisions() -> frozenset[str]:
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+def workers() -> list[Worker]:
+    """The workers that are registered in Redis, by name; none while Redis is away."""
+    try:
+        redis = get_redis()
+        keys = sorted(key.decode() for key in redis.smembers("rq:workers"))
+        with redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hgetall(key)
+            hashes = pipeline.execute()
+    except REDIS_AWAY:
+        return []
+    found = []
+    for key, fields in zip(keys, hashes, strict=True):
+        worker = {name.decode(): value.decode() for name, value in fields.items()}
+        if worker and "death" not in worker:
+            found.append(
+                Worker(
+                    name=key.removeprefix("rq:worker:"),
+                    code=worker.get("code"),
+                    loaded_at=worker.get("loaded_at"),  # type: ignore[arg-type]  # pydantic reads ISO 8601
+                    state=worker.get("state", "unknown"),
+                )
+            )
+    return found
+
+
+@router.get("/health/live")
+def live() -> Status:
+    """The process answers: an orchestrator restarts it when this fails."""
+    return Status()
+
+
+@router.get("/health/ready", responses={503: {"description": "What it waits for."}})
+def ready() -> Status:
+    """The process can work: a load balancer sends requests only while this answers 200."""
+    if problems := readiness_problems():
+        raise HTTPException(503, detail=" ".join(problems))
+    return Status()
+
+
+@router.get("/version")
+def version() -> Version:
+    """Which code the API and every worker run: the same tree gives the same `code` in every process."""
+    return Version(
+        environment=get_settings().environment, code=CODE, loaded_at=LOADED_AT, workers=workers()
+    )

@@ -1,0 +1,104 @@
+"""Redis, the queue, and how a job gets into it."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as RedisRetry
+from rq import Callback, Queue, Retry
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from src.settings import get_settings
+
+logger = logging.getLogger(__name__)
+
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
+"""What any command raises while Redis is away."""
+
+_sweeps: list[Callable[[], None]] = []
+
+
+@lru_cache
+def get_redis() -> Redis:
+    """The Redis client of this process: short time-outs, one retry on a broken connection."""
+    return Redis.from_url(
+        get_settings().redis_url,
+        socket_connect_timeout=2,
+        socket_timeout=5,
+        health_check_interval=30,
+        retry=RedisRetry(ExponentialBackoff(cap=0.5, base=0.05), 1),
+        retry_on_error=[*REDIS_AWAY],
+    )
+
+
+@lru_cache
+def get_queue() -> Queue:
+    """The queue. Arguments travel as JSON, so nothing that comes from Redis is ever unpickled."""
+    return Queue(
+        get_settings().rq_queue,
+        connection=get_redis(),
+        serializer=JSONSerializer,
+        default_timeout=get_settings().job_timeout,
+    )
+
+
+def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: Callable[..., Any]) -> Job:
+    """Put a job into the queue, to be tried again when it crashes.
+
+    Args:
+        function: the job; it must be idempotent, since a crash or a lost worker runs it again.
+        args: its arguments, as JSON can carry them.
+        job_id: the job's id; a job that waits or runs under this id is replaced.
+        on_failure: called with RQ's arguments of a failure callback when the last try failed.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away; a sweep has to enqueue the work later.
+    """
+    settings = get_settings()
+    return get_queue().enqueue(
+        function,
+        *args,
+        job_id=job_id,
+        retry=Retry(max=settings.job_retries) if settings.job_retries else None,
+        on_failure=Callback(on_failure),
+        result_ttl=3600,
+        failure_ttl=7 * 24 * 3600,
+    )
+
+
+def find_job(job_id: str) -> Job | None:
+    """The job under this id, or None where Redis knows none."""
+    return get_queue().fetch_job(job_id)
+
+
+def sweep(function: Callable[[], None]) -> Callable[[], None]:
+    """Decorator: have the workers call this now and then, one worker at a time.
+
+    For work that was accepted and got lost on its way: the function looks for it and enqueues it again.
+    """
+    _sweeps.append(function)
+    return function
+
+
+def run_sweeps() -> None:
+    """Call every registered sweep; one that fails is logged and keeps none of the others from running."""
+    for function in _sweeps:
+        try:
+            function()
+        except Exception:
+            logger.exception("Sweep %s.%s failed", function.__module__, function.__name__)
+
+
+def import_jobs() -> None:
+    """Import every feature's `jobs` module, so that a forked job finds its code loaded."""
+    package = Path(__file__).parent
+    for path in sorted(package.glob("*/jobs.py")):
+        importlib.import_module(f"{__package__}.{path.parent.name}.jobs")

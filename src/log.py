@@ -1,0 +1,30 @@
+"""One line an event on standard output, at once; the same wording in every process."""
+
+import logging
+import logging.config
+import logging.handlers
+import sys
+
+from src.settings import Settings
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def configure_logging(settings: Settings, role: str) -> None:
+    """Send this process' log to standard output, and to `LOG_DIR/<role>.log` where that is set.
+
+    Uvicorn and Gunicorn keep the handlers that they bring for their own loggers.
+
+    Args:
+        settings: gives the level and the folder.
+        role: name of the process, such as `fastapi` or `rqworker`.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if settings.log_dir:
+        settings.log_dir.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
+    logging.captureWarnings(capture=True)
+    level = settings.log_level.upper()
+    logging.getLogger("src").setLevel(level)
+    logging.getLogger("rq").setLevel(level)

@@ -1,0 +1,76 @@
+"""Progress of a job: written by jobs, read by the API. The one way in which jobs tell how far they are."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from redis.asyncio import Redis as AsyncRedis
+
+from src.job_queue import REDIS_AWAY, get_redis
+from src.settings import get_settings
+
+logger = logging.getLogger(__name__)
+
+KEEP_SECONDS = 24 * 3600
+"""How long the last word of a job is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        done: steps done so far.
+        total: steps in all, None while nobody knows.
+        state: what the job does now, in a word.
+    """
+
+    done: int
+    total: int | None
+    state: str
+
+
+def report(job_id: str, done: int, total: int | None, state: str = "running") -> None:
+    """Tell how far a job is. A Redis that is away costs the news, never the job."""
+    progress = json.dumps(asdict(Progress(done, total, state)))
+    try:
+        with get_redis().pipeline(transaction=False) as pipeline:
+            pipeline.set(_key(job_id), progress, ex=KEEP_SECONDS)
+            pipeline.publish(_key(job_id), progress)
+            pipeline.execute()
+    except REDIS_AWAY:
+        logger.warning("Redis is away: progress of job %s not told", job_id)
+
+
+async def news(job_id: str, at_least_every: float = 1.0) -> AsyncIterator[Progress | None]:
+    """Yield what a job tells, beginning with its last word, and None after a silence, since news may get lost.
+
+    Args:
+        job_id: the job to listen to.
+        at_least_every: longest silence in seconds; it is also how soon a Redis that was away is asked again.
+    """
+    redis = AsyncRedis.from_url(get_settings().redis_url, socket_connect_timeout=2)
+    try:
+        while True:
+            with suppress(*REDIS_AWAY):
+                async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
+                    await subscription.subscribe(_key(job_id))
+                    yield _read(await redis.get(_key(job_id)))
+                    while True:
+                        message = await subscription.get_message(timeout=at_least_every)
+                        yield _read(message and message["data"])
+            yield None
+            await asyncio.sleep(at_least_every)
+    finally:
+        await redis.aclose()
+
+
+def _read(value: bytes | None) -> Progress | None:
+    return Progress(**json.loads(value)) if value else None
+
+
+def _key(job_id: str) -> str:
+    return f"progress:{job_id}"

@@ -1,0 +1,90 @@
+"""The jobs of the sales feature."""
+
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from rq.job import Job, JobStatus
+
+from src import job_queue, progress_manager
+from src.sales import imports
+from src.sales.importer import RejectedRow, SalesFile, SalesRow, UnreadableFile
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS = 500
+"""Rows a transaction, and so between two words of progress."""
+
+PATIENCE = timedelta(seconds=15)
+"""How long an accepted import may be on its way into the queue before the sweep looks after it."""
+
+
+def enqueue_import(import_id: uuid.UUID) -> None:
+    """Put an import into the queue; its job has its id.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away; the sweep enqueues the import later.
+    """
+    job_queue.enqueue(run_import, str(import_id), job_id=str(import_id), on_failure=note_failure)
+
+
+def run_import(import_id: str) -> None:
+    """Job: store the rows of an import's file. Running it again gives the same rows."""
+    try:
+        attempt = imports.Attempt(uuid.UUID(import_id))
+        try:
+            _run(import_id, attempt)
+        except UnreadableFile as error:
+            attempt.fail(str(error))
+            progress_manager.report(import_id, 0, None, "failed")
+            logger.info("Import %s failed: %s", import_id, error)
+    except imports.Superseded:
+        logger.info("Import %s is done already, or another job has taken it over", import_id)
+
+
+def _run(import_id: str, attempt: imports.Attempt) -> None:
+    file = SalesFile(attempt.chunks)
+    total = file.count_rows()
+    attempt.set_total(total)
+    progress_manager.report(import_id, 0, total)
+    done = 0
+    rows = file.rows()
+    while batch := list(islice(rows, BATCH_ROWS)):
+        attempt.store(
+            [row for row in batch if isinstance(row, SalesRow)],
+            [row for row in batch if isinstance(row, RejectedRow)],
+        )
+        done += len(batch)
+        progress_manager.report(import_id, done, total)
+    attempt.finish()
+    progress_manager.report(import_id, done, total, "finished")
+    logger.info("Import %s finished: %d rows", import_id, total)
+
+
+def note_failure(job: Job, _connection: Any, _type: type[BaseException], error: BaseException, _trace: Any) -> None:
+    """RQ's failure callback: when the last try failed, the import says so."""
+    if not job.retries_left:
+        _give_up(job.id, f"{type(error).__name__}: {error}")
+
+
+def _give_up(import_id: str, error: str) -> None:
+    reason = f"The job failed for good: {error}"
+    imports.give_up(uuid.UUID(import_id), reason)
+    progress_manager.report(import_id, 0, None, "failed")
+
+
+@job_queue.sweep
+def enqueue_lost_imports() -> None:
+    """Enqueue what was accepted and is neither queued nor running, so that a flushed Redis loses nothing."""
+    for sales_import in imports.unfinished(before=datetime.now(UTC) - PATIENCE):
+        job = job_queue.find_job(str(sales_import.id))
+        status = job.get_status() if job else None
+        if job and status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+            result = job.latest_result()
+            lines = (result.exc_string if result and result.exc_string else str(status)).strip().splitlines()
+            _give_up(job.id, lines[-1])
+        elif job is None or status == JobStatus.FINISHED:
+            logger.warning("Import %s was lost on its way: enqueued again", sales_import.id)
+            enqueue_import(sales_import.id)

@@ -1,0 +1,41 @@
+"""The page: upload a file, watch its progress, see what it adds up to, and which code runs where."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+
+from src import health
+from src.sales import charts, imports
+from src.sales.schemas import ImportView
+from src.sales.summary import GroupBy, summarize
+from src.settings import get_settings
+
+router = APIRouter(include_in_schema=False)
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+
+COUNTRIES = 12
+IMPORTS = 8
+
+
+@router.get("/")
+def index(request: Request) -> HTMLResponse:
+    """Render the dashboard."""
+    by_day = summarize(GroupBy.DAY, None, None, None)
+    by_country = summarize(GroupBy.COUNTRY, None, None, COUNTRIES)
+    return templates.TemplateResponse(
+        request,
+        "index.html",
+        {
+            "environment": get_settings().environment,
+            "code": health.CODE,
+            "workers": health.workers(),
+            "max_upload_mb": get_settings().max_upload_mb,
+            "imports": [ImportView.model_validate(row) for row in imports.newest(IMPORTS)],
+            "total": by_day.model_dump()["total"],
+            "days": len(by_day.groups),
+            "day_chart": charts.revenue_by_day(by_day.groups) if by_day.groups else None,
+            "country_chart": charts.revenue_by_country(by_country.groups) if by_country.groups else None,
+        },
+    )

@@ -1,0 +1,115 @@
+"""The API of the sales feature."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
+from sse_starlette import EventSourceResponse, JSONServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+from src.job_queue import REDIS_AWAY
+from src.problems import Problem
+from src.progress_manager import news
+from src.sales import imports
+from src.sales.jobs import enqueue_import
+from src.sales.models import SalesImport, Status
+from src.sales.schemas import ImportView, Summary
+from src.sales.summary import GroupBy, summarize
+from src.settings import get_settings
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/api/v1/sales", tags=["sales"])
+
+MULTIPART_BYTES = 64 * 1024
+"""What the multipart wrapping of one file may add to its size."""
+
+EVENTS_A_SECOND = 5
+
+
+@router.post(
+    "/imports",
+    status_code=202,
+    responses={
+        200: {"model": ImportView, "description": "The same file was imported before, or is about to be."},
+        413: {"model": Problem, "description": "The file is larger than MAX_UPLOAD_MB."},
+    },
+    max_body_size=get_settings().max_upload_bytes + MULTIPART_BYTES,
+    form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
+)
+def create_import(
+    request: Request,
+    response: Response,
+    file: Annotated[UploadFile, File(description="CSV: comma, semicolon or tab; UTF-8 or Windows-1252.")],
+) -> ImportView:
+    """Accept a file of sales: it is stored before this answers, and imported by a worker afterwards."""
+    if (file.size or 0) > get_settings().max_upload_bytes:
+        raise HTTPException(413, f"The file is larger than {get_settings().max_upload_mb} MiB (MAX_UPLOAD_MB).")
+    sales_import, is_new = imports.accept(file.file, file.filename or "")
+    if is_new:
+        try:
+            enqueue_import(sales_import.id)
+        except REDIS_AWAY:
+            logger.warning("Redis is away: import %s is stored and will be enqueued later", sales_import.id)
+    else:
+        response.status_code = 200
+    response.headers["Location"] = str(request.url_for("get_import", import_id=sales_import.id).path)
+    return ImportView.model_validate(sales_import)
+
+
+@router.get("/imports")
+def list_imports(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[ImportView]:
+    """The newest imports, the newest first."""
+    return [ImportView.model_validate(row) for row in imports.newest(limit)]
+
+
+@router.get("/imports/{import_id}", responses={404: {"model": Problem}})
+def get_import(import_id: uuid.UUID) -> ImportView:
+    """One import: its state, how far it is, and what was wrong with its rows."""
+    return ImportView.model_validate(_found(import_id))
+
+
+@router.get(
+    "/imports/{import_id}/events",
+    response_class=EventSourceResponse,
+    responses={404: {"model": Problem}, 200: {"content": {"text/event-stream": {}}}},
+)
+async def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
+    """The import as server-sent events of type `progress`, one whenever it changes, until it has ended."""
+    await run_in_threadpool(_found, import_id)
+    return EventSourceResponse(_events(import_id))
+
+
+async def _events(import_id: uuid.UUID) -> AsyncIterator[JSONServerSentEvent]:
+    sent = None
+    async for _ in news(str(import_id)):
+        view = ImportView.model_validate(await run_in_threadpool(_found, import_id))
+        if view != sent:
+            yield JSONServerSentEvent(view.model_dump(mode="json"), event="progress")
+            sent = view
+        if view.status in (Status.FINISHED, Status.FAILED):
+            return
+        await asyncio.sleep(1 / EVENTS_A_SECOND)
+
+
+@router.get("/summary", responses={422: {"model": Problem}})
+def get_summary(
+    group_by: GroupBy,
+    first: Annotated[date | None, Query(alias="from", description="First day.", examples=["2010-12-01"])] = None,
+    last: Annotated[date | None, Query(alias="to", description="Last day.", examples=["2010-12-31"])] = None,
+    limit: Annotated[int | None, Query(ge=1, le=100_000, description="Groups at the most.")] = None,
+) -> Summary:
+    """Revenue, orders and units of all finished imports by day, country or product."""
+    if first and last and first > last:
+        raise HTTPException(422, f"from ({first}) is after to ({last}).")
+    return summarize(group_by, first, last, limit)
+
+
+def _found(import_id: uuid.UUID) -> SalesImport:
+    if found := imports.find(import_id):
+        return found
+    raise HTTPException(404, f"There is no import {import_id}.")
