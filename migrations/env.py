@@ -38,7 +38,7 @@ def connect() -> Connection:
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    """Write a column type of ours as the type that it is in the database: migrations don't follow our code."""
+    """Write a type of ours as what it is in the database: a migration must not change with our code."""
     if kind == "type" and isinstance(item, TypeDecorator):
         return f"sa.{item.impl!r}"
     return False

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
+from rq.utils import as_text
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -65,9 +66,9 @@ def _redis_problem() -> str | None:
 def _database_problem() -> str | None:
     try:
         with get_engine().connect() as connection:
-            if not connection.dialect.has_table(connection, "alembic_version"):
-                return "The database has no tables yet: run the migrations (make migrate)."
-            applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+            applied = set()
+            if connection.dialect.has_table(connection, "alembic_version"):
+                applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
     except SQLAlchemyError as error:
         return f"The database does not answer ({type(error).__name__})."
     # A revision that this code does not know belongs to newer code: a rolling update is under way.
@@ -95,7 +96,7 @@ def workers() -> list[Worker]:
     """The workers that are registered in Redis, by name; none while Redis is away."""
     try:
         redis = get_redis()
-        keys = sorted(key.decode() for key in redis.smembers("rq:workers"))
+        keys = sorted(as_text(key) for key in redis.smembers("rq:workers"))
         with redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.hgetall(key)
@@ -105,12 +106,13 @@ def workers() -> list[Worker]:
     found = []
     for key, fields in zip(keys, hashes, strict=True):
         worker = {name.decode(): value.decode() for name, value in fields.items()}
+        loaded_at = worker.get("loaded_at")
         if worker and "death" not in worker:
             found.append(
                 Worker(
                     name=key.removeprefix("rq:worker:"),
                     code=worker.get("code"),
-                    loaded_at=worker.get("loaded_at"),  # type: ignore[arg-type]  # pydantic reads ISO 8601
+                    loaded_at=loaded_at and datetime.fromisoformat(loaded_at),
                     state=worker.get("state", "unknown"),
                 )
             )
@@ -134,6 +136,4 @@ def ready() -> Status:
 @router.get("/version")
 def version() -> Version:
     """Which code the API and every worker run: the same tree gives the same `code` in every process."""
-    return Version(
-        environment=get_settings().environment, code=CODE, loaded_at=LOADED_AT, workers=workers()
-    )
+    return Version(environment=get_settings().environment, code=CODE, loaded_at=LOADED_AT, workers=workers())

@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from src import health, problems
+from src.body_limit import BodyLimit
 from src.log import configure_logging
 from src.sales import page as sales_page
 from src.sales import routes as sales_routes
 from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
+
+MULTIPART_BYTES = 64 * 1024
+"""What the multipart wrapping of one file may add to its size."""
 
 
 @asynccontextmanager
@@ -25,11 +29,12 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(
     title="Sales Dashboard",
     version="0.1.0",
-    description="Import files of sales and see what they add up to.",
+    description="Upload what was sold, see what it adds up to.",
     lifespan=_lifespan,
     responses=problems.RESPONSES,
 )
 problems.install(app)
+app.add_middleware(BodyLimit, max_bytes=get_settings().max_upload_bytes + MULTIPART_BYTES)
 app.include_router(health.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)

@@ -43,7 +43,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
-            {"where": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]} for item in error.errors()
+            {"where": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
+            for item in error.errors()
         ]
         detail = "; ".join(f"{item['where']}: {item['reason']}" for item in errors)
         return _response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
@@ -53,7 +54,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(PoolTimeoutError)
     def _database_away(_request: Request, error: Exception) -> JSONResponse:
         logger.error("The database does not answer: %s", str(error).splitlines()[0])
-        return _response(503, "The database does not answer; try again soon.", headers={"Retry-After": "5"})
+        return _response(
+            503,
+            "The database does not answer, or has no tables yet; /health/ready tells which.",
+            headers={"Retry-After": "5"},
+        )
 
     @app.exception_handler(RedisConnectionError)
     @app.exception_handler(RedisTimeoutError)

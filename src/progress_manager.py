@@ -46,7 +46,7 @@ def report(job_id: str, done: int, total: int | None, state: str = "running") ->
 
 
 async def news(job_id: str, at_least_every: float = 1.0) -> AsyncIterator[Progress | None]:
-    """Yield what a job tells, beginning with its last word, and None after a silence, since news may get lost.
+    """Yield what a job tells, its last word first, and None after a silence, since news may get lost.
 
     Args:
         job_id: the job to listen to.
@@ -68,7 +68,7 @@ async def news(job_id: str, at_least_every: float = 1.0) -> AsyncIterator[Progre
         await redis.aclose()
 
 
-def _read(value: bytes | None) -> Progress | None:
+def _read(value: bytes | str | None) -> Progress | None:
     return Progress(**json.loads(value)) if value else None
 
 

@@ -20,21 +20,31 @@ class Settings(BaseSettings):
 
     environment: Literal["development", "production"] = "development"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_dir: Path | None = Field(None, description="Folder for a log file per process, beside standard output.")
+    log_dir: Path | None = Field(
+        default=None, description="Folder for a log file per process, beside standard output."
+    )
 
     database_url: str = "sqlite:///data/app.db"
-    database_password: SecretStr | None = Field(None, description="Put into DATABASE_URL, which then needs none.")
+    database_password: SecretStr | None = Field(
+        default=None, description="Put into DATABASE_URL, which then needs none."
+    )
     redis_url: str = "redis://localhost:6379/0"
-    redis_password: SecretStr | None = Field(None, description="Put into REDIS_URL, which then needs none.")
+    redis_password: SecretStr | None = Field(
+        default=None, description="Put into REDIS_URL, which then needs none."
+    )
 
-    max_upload_mb: int = Field(50, ge=1, description="Largest file that an upload may have, in MiB.")
+    max_upload_mb: int = Field(default=50, ge=1, description="Largest file that an upload may have, in MiB.")
 
     rq_queue: str = "default"
     rq_worker_autoreload: bool = False
-    rq_worker_check_interval: float = Field(2.0, gt=0, description="Seconds between two looks at the files.")
-    rq_worker_max_restarts: int = Field(10, ge=1, description="Crashes in a row before the worker gives up.")
-    job_timeout: int = Field(300, ge=1, description="Seconds that a job may run.")
-    job_retries: int = Field(3, ge=0, description="How often a job that crashed is tried again.")
+    rq_worker_check_interval: float = Field(
+        default=2.0, gt=0, description="Seconds between two looks at the files."
+    )
+    rq_worker_max_restarts: int = Field(
+        default=10, ge=1, description="Crashes in a row before the worker gives up."
+    )
+    job_timeout: int = Field(default=300, ge=1, description="Seconds that a job may run.")
+    job_retries: int = Field(default=3, ge=0, description="How often a job that crashed is tried again.")
 
     @model_validator(mode="after")
     def _insert_passwords(self) -> Self:

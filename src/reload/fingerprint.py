@@ -1,13 +1,30 @@
-"""A short fingerprint of a tree of Python files."""
+"""A short name for the code as it is on disk."""
 
 import hashlib
+import os
 from pathlib import Path
+
+from .tree import scan
 
 
 def fingerprint(directory: Path) -> str:
-    """Fingerprint of all `.py` files under a directory: the same tree gives the same twelve hex digits."""
+    """Fingerprint of all `.py` files below a directory: the same tree gives the same one in every process.
+
+    Paths and contents count, times and everything else don't. Hidden directories and caches are left out.
+
+    Args:
+        directory: the folder of the code.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    root = os.path.realpath(directory)
     digest = hashlib.sha256()
-    for path in sorted(directory.rglob("*.py")):
-        digest.update(path.relative_to(directory).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for name, path in sorted((Path(path).relative_to(root).as_posix(), path) for path in scan(root).files):
+        try:
+            content = Path(path).read_bytes()
+        except OSError:  # vanished since the scan
+            continue
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
     return digest.hexdigest()[:12]

@@ -1,7 +1,7 @@
 """Revenue as pictures: SVG, drawn on the server."""
 
 from collections.abc import Sequence
-from decimal import Decimal
+from typing import Any
 
 import pygal
 from markupsafe import Markup
@@ -15,6 +15,10 @@ _STYLE = Style(
     foreground="#64748b",
     foreground_strong="#0f172a",
     foreground_subtle="#94a3b8",
+    guide_stroke_color="#e2e8f0",
+    major_guide_stroke_color="#e2e8f0",
+    guide_stroke_dasharray="0",
+    major_guide_stroke_dasharray="0",
     opacity=".9",
     opacity_hover="1",
     colors=("#2563eb",),
@@ -27,7 +31,7 @@ _STYLE = Style(
 
 def revenue_by_day(groups: Sequence[Group]) -> Markup:
     """Draw revenue over time, a column a day."""
-    chart = _chart(pygal.Bar, height=300, show_minor_x_labels=False, x_label_rotation=0)
+    chart = _chart(pygal.Bar, height=380, show_minor_x_labels=False, x_label_rotation=0)
     days = [group.key for group in groups]
     chart.x_labels = days
     chart.x_labels_major = days[:: max(1, len(days) // 6)]
@@ -42,7 +46,7 @@ def revenue_by_country(groups: Sequence[Group]) -> Markup:
     return _draw(chart, upwards)
 
 
-def _chart(kind: type[pygal.Graph], **options: object) -> pygal.Graph:
+def _chart(kind: type[pygal.Graph], **options: Any) -> pygal.Graph:
     # No script (it would come from elsewhere), no legend for a single series.
     return kind(style=_STYLE, js=[], show_legend=False, width=640, margin=8, print_values=False, **options)
 
@@ -53,8 +57,8 @@ def _draw(chart: pygal.Graph, groups: Sequence[Group]) -> Markup:
     return Markup(chart.render(disable_xml_declaration=True, is_unicode=True))  # noqa: S704  (pygal escapes labels)
 
 
-def _short(amount: float | Decimal) -> str:
+def _short(amount: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(amount) >= size:
-            return f"{float(amount) / size:.4g}{unit}"
-    return f"{float(amount):.4g}"
+            return f"{amount / size:.4g}{unit}"
+    return f"{amount:.4g}"

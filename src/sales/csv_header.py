@@ -41,7 +41,7 @@ _BINARY = {
 }
 _BLANKS = DELIMITERS + " \v\f"
 _LONGEST_NAME = 60
-_SEPARATOR_LINE = re.compile(r'"?sep=."?[ \t]*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=.?"?[ \t]*', re.IGNORECASE)
 _ALIASES = {alias.casefold(): column for column, aliases in COLUMNS.items() for alias in aliases}
 _REQUIRED = tuple(column for column in COLUMNS if column not in OPTIONAL_COLUMNS)
 
@@ -124,11 +124,12 @@ def read_header(reader: RecordReader) -> Header:
     found = [(delimiter, record) for delimiter in DELIMITERS if (record := reader.peek(delimiter))]
     if not found:
         raise UnreadableFile(
-            f"The file is empty or has only blank lines; it needs a header with the columns {_listed(_REQUIRED)}."
+            "The file is empty or has only blank lines; "
+            f"it needs a header with the columns {_listed(_REQUIRED)}, and rows below it."
         )
     delimiter, record = max(found, key=lambda candidate: len(set(_known_columns(candidate[1])) - {None}))
     if record.problem:
-        raise UnreadableFile(f"The header cannot be read, {record.problem}; mend line {record.line} of the file.")
+        raise UnreadableFile(f"The header cannot be read: {record.problem}; mend line {record.line}.")
     columns = _known_columns(record)
     _refuse_wrong_columns([column for column in columns if column])
     next(reader.records(delimiter))

@@ -57,7 +57,10 @@ def blocks_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def lines_of(blocks: Iterable[bytes]) -> Iterator[Line]:
-    """Split blocks at CRLF, LF or a lone CR. A line that is too long is reported at once, then skipped."""
+    """Split blocks at CRLF, LF or a lone CR; a line that is too long is told at once and then skipped.
+
+    Line ends are not kept: line breaks inside quotes come out as LF, so that a file means the same with any.
+    """
     number = 1
     rest, held, skipping = "", "", False  # the unfinished line; its CR, if that may be half of a CRLF
     for block in blocks:
@@ -82,9 +85,9 @@ def lines_of(blocks: Iterable[bytes]) -> Iterator[Line]:
 class RecordReader:
     """Reads records as Python's `csv` does, and lives on after what `csv` cannot bring to an end.
 
-    A quote that is still open after `MAX_RECORD_LINES` or `MAX_RECORD_BYTES` costs the line on which it stands,
-    and reading resumes on the next line. The same holds for a record of several lines in which something
-    else than a delimiter follows a closing quote: that quote opens a cell of a later row.
+    A quote still open after `MAX_RECORD_LINES` or `MAX_RECORD_BYTES` costs the line on which it stands, and
+    reading resumes on the next line. The same holds for a record of several lines in which something else
+    than a delimiter follows a closing quote: that quote opens a cell of a later row.
     """
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
@@ -95,7 +98,8 @@ class RecordReader:
         """Pass over the lines at hand for as long as `skipped` says so."""
         while line := self._take():
             if line.text is None or not skipped(line.text):
-                return self._put_back(line)
+                self._put_back(line)
+                return
 
     def peek(self, delimiter: str) -> Record | None:
         """The record that starts on the next line, without moving on; None at the end of the file."""

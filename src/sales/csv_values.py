@@ -23,9 +23,8 @@ MAX_AMOUNT = 10**10
 YEARS = range(1900, 2101)
 """Years that a row may be from."""
 
-# What is parsed once is kept for the rows that follow: dates and prices repeat. Only short texts get that far.
-_CACHED = 1024
-_LONGEST_NUMBER = 64
+_CACHED = 1024  # dates and prices repeat from row to row: the latest are kept as they were parsed
+_LONGEST_CACHED = 64  # characters, so that what is kept stays small
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _NOT_DECODED = re.compile("[\x00\ud800-\udfff]")
@@ -40,7 +39,9 @@ _DATE = re.compile(
         (?: (?:T|[ ]+) (\d{1,2}):(\d{2}) (?: :(\d{2}) (?:[.,](\d+))? )? )?""",
     re.ASCII | re.VERBOSE,
 )
-_TIME_ZONE = re.compile(r"T?\d:\d\d(?:[.,:]\d+)*\s*(?:Z|[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?)", re.ASCII | re.IGNORECASE)
+_TIME_ZONE = re.compile(
+    r":\d\d(?:[.,]\d+)?\s*(?:Z|[A-Z]{3,4}|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?)$", re.ASCII | re.IGNORECASE
+)
 
 
 class BadValueError(ValueError):
@@ -62,7 +63,8 @@ def check_text(cell: str, *, used: bool) -> None:
         used: an import stores it; then no control characters either, except tab and line break.
     """
     if bad := _NOT_DECODED.search(cell):
-        raise BadValueError("holds a NUL byte" if bad[0] == "\0" else "holds a byte that stands for no character")
+        what = "NUL byte" if bad[0] == "\0" else "byte that stands for no character"
+        raise BadValueError(f"holds a {what}")
     if used and (bad := _CONTROL.search(cell)):
         raise BadValueError(f"holds the control character U+{ord(bad[0]):04X}")
 
@@ -100,7 +102,7 @@ def quantity(cell: str) -> int:
 
 def price(cell: str, *, decimal_comma: bool) -> Decimal:
     """A price with a decimal point, or also with a decimal comma; never with separators of thousands."""
-    if len(cell) > _LONGEST_NUMBER or ("," in cell and not decimal_comma):
+    if len(cell) > _LONGEST_CACHED or ("," in cell and not decimal_comma):
         raise BadValueError(f"'{shown(cell)}' is not a price")
     return _price(cell)
 
@@ -126,7 +128,7 @@ def check_amount(number: int, unit_price: Decimal) -> None:
 
 def date(cell: str) -> datetime:
     """A date with or without a time of day, in the clock of the shop: without a time zone."""
-    if len(cell) > _LONGEST_NUMBER:
+    if len(cell) > _LONGEST_CACHED:
         raise BadValueError(f"'{shown(cell)}' is not a date")
     return _date(cell)
 
@@ -138,12 +140,16 @@ def _date(cell: str) -> datetime:
             raise BadValueError(f"'{shown(cell)}' has a time zone; write the time of day without one")
         raise BadValueError(f"'{shown(cell)}' is not a date")
     parts = match.groups("")
-    year, month, day = parts[0:3] if parts[0] else (parts[5], parts[3], parts[4]) if parts[3] else parts[8:5:-1]
-    hour, minute, second, fraction = (part or "0" for part in parts[9:])
+    if parts[0]:
+        year, month, day = parts[0:3]
+    elif parts[3]:
+        month, day, year = parts[3:6]
+    else:
+        day, month, year = parts[6:9]
+    hour, minute, second, fraction = parts[9:]
+    time = int(hour or 0), int(minute or 0), int(second or 0), int(f"{fraction:0<6.6}")
     try:
-        value = datetime(  # noqa: DTZ001 - the clock of the shop
-            _full_year(year), int(month), int(day), int(hour), int(minute), int(second), int(f"{fraction:0<6.6}")
-        )
+        value = datetime(_full_year(year), int(month), int(day), *time)  # noqa: DTZ001 - the clock of the shop
     except ValueError:
         raise BadValueError(f"'{shown(cell)}' is not a date") from None
     if value.year not in YEARS:

@@ -1,7 +1,7 @@
 """Reads the sales CSV files that people really have: row by row, in flat memory, each bad row with a reason.
 
-Accepted are UTF-8 and Windows-1252; commas, semicolons or tabs; any line ends; columns in any order, by any of
-their names; dates and numbers as the usual spreadsheets and exports spell them. Bytes become records in
+Accepted are UTF-8 and Windows-1252; commas, semicolons or tabs; any line ends; columns in any order, by any
+of their names; dates and numbers as the usual spreadsheets and exports spell them. Bytes become records in
 `csv_records`, the header is read in `csv_header`, single cells in `csv_values`.
 """
 
@@ -71,8 +71,8 @@ class SalesFile:
     """A sales CSV, read afresh in every pass.
 
     Args:
-        open_chunks: starts a new pass over the bytes of the file, in chunks of any size. What it raises while it
-            is read gets through to the caller.
+        open_chunks: starts a new pass over the bytes of the file, in chunks of any size. What it raises
+            while it is read gets through to the caller.
     """
 
     def __init__(self, open_chunks: Callable[[], Iterator[bytes]]) -> None:
@@ -135,11 +135,14 @@ class _RowParser:
                 return RejectedRow(line, None, f"the row has {len(cells)} cells, the header {self._width}")
         everything = "".join(cells)
         if not everything.isascii():
-            cells = [cell.encode("latin-1").decode(self._encoding, "surrogateescape") for cell in cells]
+            cells = [cell if cell.isascii() else self._decoded(cell) for cell in cells]
             everything = "".join(cells)
         if not everything.isprintable() and (rejected := self._check_text(line, cells)):
             return rejected
         return self._parse_cells(line, cells)
+
+    def _decoded(self, cell: str) -> str:
+        return cell.encode("latin-1").decode(self._encoding, "surrogateescape")
 
     def _check_text(self, line: int, cells: list[str]) -> RejectedRow | None:
         used = set(self._header.places.values())
@@ -177,5 +180,13 @@ class _RowParser:
         except values.BadValueError as error:
             return RejectedRow(line, self._header.names[self._header.places[column]], str(error))
         return SalesRow(
-            line, invoice, stock_code, description or None, number, invoiced_at, unit_price, customer or None, country
+            line=line,
+            invoice=invoice,
+            stock_code=stock_code,
+            description=description or None,
+            quantity=number,
+            invoiced_at=invoiced_at,
+            unit_price=unit_price,
+            customer_id=customer or None,
+            country=country,
         )

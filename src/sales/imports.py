@@ -37,7 +37,7 @@ def accept(file: BinaryIO, filename: str) -> tuple[SalesImport, bool]:
         The import, and whether it is new: the same bytes give the same import again, unless that one failed.
     """
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = _sha256(file)
     if existing := _find_same(digest):
         return existing, False
     try:
@@ -47,6 +47,13 @@ def accept(file: BinaryIO, filename: str) -> tuple[SalesImport, bool]:
         if existing := _find_same(digest):
             return existing, False
         raise
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while data := file.read(CHUNK_BYTES):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def _find_same(digest: str) -> SalesImport | None:
@@ -110,9 +117,7 @@ class Attempt:
         with transaction() as session:
             number = session.scalar(
                 update(SalesImport)
-                .where(
-                    SalesImport.id == import_id, SalesImport.status.in_([Status.QUEUED, Status.RUNNING])
-                )
+                .where(SalesImport.id == import_id, SalesImport.status.in_([Status.QUEUED, Status.RUNNING]))
                 .values(
                     attempt=SalesImport.attempt + 1,
                     status=Status.RUNNING,

@@ -63,7 +63,9 @@ def _run(import_id: str, attempt: imports.Attempt) -> None:
     logger.info("Import %s finished: %d rows", import_id, total)
 
 
-def note_failure(job: Job, _connection: Any, _type: type[BaseException], error: BaseException, _trace: Any) -> None:
+def note_failure(
+    job: Job, _connection: Any, _type: type[BaseException], error: BaseException, _trace: Any
+) -> None:
     """RQ's failure callback: when the last try failed, the import says so."""
     if not job.retries_left:
         _give_up(job.id, f"{type(error).__name__}: {error}")

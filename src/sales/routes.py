@@ -11,6 +11,7 @@ from fastapi import APIRouter, File, HTTPException, Query, Request, Response, Up
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from src.body_limit import too_large
 from src.job_queue import REDIS_AWAY
 from src.problems import Problem
 from src.progress_manager import news
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"])
 
-MULTIPART_BYTES = 64 * 1024
-"""What the multipart wrapping of one file may add to its size."""
-
 EVENTS_A_SECOND = 5
 
 
@@ -38,7 +36,6 @@ EVENTS_A_SECOND = 5
         200: {"model": ImportView, "description": "The same file was imported before, or is about to be."},
         413: {"model": Problem, "description": "The file is larger than MAX_UPLOAD_MB."},
     },
-    max_body_size=get_settings().max_upload_bytes + MULTIPART_BYTES,
     form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
 )
 def create_import(
@@ -48,7 +45,7 @@ def create_import(
 ) -> ImportView:
     """Accept a file of sales: it is stored before this answers, and imported by a worker afterwards."""
     if (file.size or 0) > get_settings().max_upload_bytes:
-        raise HTTPException(413, f"The file is larger than {get_settings().max_upload_mb} MiB (MAX_UPLOAD_MB).")
+        raise too_large()
     sales_import, is_new = imports.accept(file.file, file.filename or "")
     if is_new:
         try:
@@ -99,7 +96,9 @@ async def _events(import_id: uuid.UUID) -> AsyncIterator[JSONServerSentEvent]:
 @router.get("/summary", responses={422: {"model": Problem}})
 def get_summary(
     group_by: GroupBy,
-    first: Annotated[date | None, Query(alias="from", description="First day.", examples=["2010-12-01"])] = None,
+    first: Annotated[
+        date | None, Query(alias="from", description="First day.", examples=["2010-12-01"])
+    ] = None,
     last: Annotated[date | None, Query(alias="to", description="Last day.", examples=["2010-12-31"])] = None,
     limit: Annotated[int | None, Query(ge=1, le=100_000, description="Groups at the most.")] = None,
 ) -> Summary:

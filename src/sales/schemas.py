@@ -76,5 +76,7 @@ class Group(BaseModel):
 class Summary(BaseModel):
     """Sales of all finished imports."""
 
-    total: Money = Field(description="Revenue over all groups, also those beyond the limit.", examples=["180667.75"])
+    total: Money = Field(
+        description="Revenue over all groups, also those beyond the limit.", examples=["180667.75"]
+    )
     groups: list[Group]

@@ -1,0 +1,139 @@
+"""File events: the hint to look now rather than later.
+
+On Linux they are read from the kernel: a thread that waits in `inotify` costs nothing while nothing happens
+and answers within a millisecond, where watchfiles wakes up every `step` and so is late, or costs more than all
+the rest. Elsewhere watchfiles brings what the system has.
+"""
+# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123  strings: there are thousands
+
+import ctypes
+import os
+import select
+import struct
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Event
+
+from .tree import is_skipped
+
+Announce = Callable[[Iterable[str]], None]
+"""Called with the paths that an event names; a path that is not a file asks for a look at everything."""
+
+WATCHFILES_STEP = 30
+"""Milliseconds between two looks of watchfiles at its list: events within 60 ms, at 0.2 % of a core."""
+
+_EVENT = struct.Struct("iIII")
+_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+_OVERFLOW, _IGNORED, _ONLY_DIRECTORIES, _IS_DIRECTORY = 0x4000, 0x8000, 0x0100_0000, 0x4000_0000
+_MASK = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_DIRECTORIES
+
+_LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
+
+
+def read_events(root: str, announce: Announce, stop: Event) -> None:
+    """Announce what changes below `root` until `stop` is set; announces `root` itself once it listens.
+
+    Args:
+        root: a real path.
+        announce: called in this thread.
+        stop: looked at every second at the latest.
+
+    Raises:
+        Exception: there are no events here, such as when the system's limit of watches is reached.
+    """
+    if sys.platform == "linux":
+        _read_inotify(root, announce, stop)
+    else:
+        read_watchfiles(root, announce, stop)
+
+
+def are_likely(root: str) -> bool:
+    """Whether changes below `root` can only be made by this very system, which then tells about them.
+
+    Folders of another machine (a virtual machine's host, a network) are changed without an event.
+    """
+    if sys.platform != "linux":
+        return True
+    kinds = {}
+    try:
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            left, _, right = line.partition(" - ")
+            kinds[os.path.join(left.split()[4], "")] = right.split()[0]
+    except (OSError, IndexError):
+        return False
+    mount = max((point for point in kinds if os.path.join(root, "").startswith(point)), key=len, default="")
+    return kinds.get(mount) in _LOCAL
+
+
+def read_watchfiles(root: str, announce: Announce, stop: Event) -> None:
+    """Like `read_events`, with watchfiles."""
+    from watchfiles import watch
+
+    announce([root])
+    changes = watch(
+        root,
+        watch_filter=lambda _, path: not is_skipped(os.path.basename(os.path.dirname(path))),
+        debounce=WATCHFILES_STEP,
+        step=WATCHFILES_STEP,
+        rust_timeout=0,
+        stop_event=stop,
+        raise_interrupt=False,
+        force_polling=False,
+        ignore_permission_denied=True,
+    )
+    for batch in changes:
+        announce([path for _, path in batch])
+
+
+def _read_inotify(root: str, announce: Announce, stop: Event) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    queue = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+    if queue < 0:
+        raise OSError(ctypes.get_errno(), "inotify_init1 failed")
+    directories: dict[int, str] = {}
+    try:
+        _watch_below(libc, queue, root, directories)
+        announce([root])
+        poll = select.poll()
+        poll.register(queue, select.POLLIN)
+        while not stop.is_set():
+            if poll.poll(1000):
+                paths = _paths(os.read(queue, 1 << 16), directories, root)
+                for path in paths:
+                    if os.path.isdir(path):
+                        _watch_below(libc, queue, path, directories)
+                announce(paths)
+    finally:
+        os.close(queue)
+
+
+def _watch_below(libc: ctypes.CDLL, queue: int, root: str, directories: dict[int, str]) -> None:
+    for directory, below, _ in os.walk(root):
+        below[:] = [name for name in below if not is_skipped(name)]
+        watch = libc.inotify_add_watch(queue, os.fsencode(directory), _MASK)
+        if watch >= 0:
+            directories[watch] = directory
+        elif ctypes.get_errno() not in (2, 13, 20):  # vanished, unreadable, not a directory
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _paths(data: bytes, directories: dict[int, str], root: str) -> list[str]:
+    """The paths that a read from inotify names; `root` where events were lost."""
+    paths = []
+    offset = 0
+    while offset < len(data):
+        watch, mask, _, length = _EVENT.unpack_from(data, offset)
+        offset += _EVENT.size + length
+        if mask & _OVERFLOW:
+            paths.append(root)
+        elif mask & _IGNORED:
+            directories.pop(watch, None)
+        elif watch in directories:
+            name = os.fsdecode(data[offset - length : offset].rstrip(b"\0"))
+            path = os.path.join(directories[watch], name)
+            # A file is of interest when its writer closes it, a directory or a link as soon as it is there.
+            is_complete = not mask & _CREATE or mask & _IS_DIRECTORY or os.path.islink(path)
+            if is_complete and not is_skipped(name):
+                paths.append(path)
+    return paths

@@ -1,0 +1,225 @@
+"""One generation of the program, seen from inside: the process that has loaded the code once.
+
+The supervisor starts it with `runpy.run_path`, so that nothing of the application, not even the package that
+this file is in, is imported before errors are looked after. It imports the standard library only.
+"""
+
+import contextlib
+import importlib
+import os
+import signal
+import site
+import sys
+import sysconfig
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+RUN_NAME = "__generation__"
+BROKEN = 3
+"""Exit code of a generation whose code can't be loaded."""
+
+BYTECODE_AGE = 2.0
+"""Seconds by which bytecode must be younger than its source to be trusted."""
+
+
+class Order(NamedTuple):
+    """What the supervisor tells a generation."""
+
+    connection: "Connection[Any, Any]"
+    target: str
+    """`module:function`, called with a `Generation` and the arguments."""
+    arguments: tuple[Any, ...]
+    watch_dir: str
+    import_timeout: float
+
+
+class Generation:
+    """What the code that runs in a generation tells its supervisor, and hears from it.
+
+    The supervisor hands over in this order: `loaded`, `ready` (which returns once it may work), `working`; later
+    the function given to `ready` is called to stop it, and it says `quiet` once it begins nothing new.
+    """
+
+    def __init__(self, connection: "Connection[Any, Any]", watch_dir: str, import_timeout: float) -> None:
+        self._connection = connection
+        self._watch_dir = os.path.join(os.path.realpath(watch_dir), "")
+        self._deadline: float | None = time.monotonic() + import_timeout
+        self._import_timeout = import_timeout
+        self._modules = set(sys.modules)
+        self._sending = threading.Lock()
+        self._may_work: SimpleQueue[bool] = SimpleQueue()
+        self._on_stop: Callable[[], object] | None = None
+        self.is_ready = False
+        os.register_at_fork(after_in_child=connection.close)
+        threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
+
+    def loaded(self) -> None:
+        """Say that everything is imported: from now on it may wait for what it needs as long as it has to."""
+        self._deadline = None
+        self._tell("loaded", _installed(set(sys.modules) - self._modules))
+
+    def ready(self, on_stop: Callable[[], object]) -> bool:
+        """Say that it could work, and wait for the word to begin.
+
+        Args:
+            on_stop: called in another thread when this generation has to finish and leave: a newer one has taken
+                over, or the supervisor is about to leave, or is gone.
+
+        Returns:
+            False when it is not wanted any more and has to leave at once.
+        """
+        self._on_stop = on_stop
+        self.is_ready = True
+        self._tell("ready")
+        return self._may_work.get()
+
+    def working(self) -> None:
+        """Say that it takes work now."""
+        self._tell("working")
+
+    def quiet(self) -> None:
+        """Say that it begins nothing new any more; what it began, it may finish."""
+        self._tell("quiet")
+
+    def broken(self, error: BaseException) -> None:
+        """Say that the code can't be loaded, with file, line and reason."""
+        reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        self._tell("broken", self._place(error), reason, "".join(traceback.format_exception(error)))
+
+    def _place(self, error: BaseException) -> str:
+        """File and line of the application in which an error arose."""
+        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+            return f"{self._shorten(error.filename)}:{error.lineno}"
+        frames = traceback.extract_tb(error.__traceback__)
+        return self._innermost([(frame.filename, frame.lineno or 0) for frame in frames])
+
+    def _innermost(self, frames: list[tuple[str, int]]) -> str:
+        own = [frame for frame in frames if frame[0].startswith(self._watch_dir) and frame[0] != __file__]
+        filename, line = (own or frames)[-1]
+        return f"{self._shorten(filename)}:{line}"
+
+    def _shorten(self, filename: str) -> str:
+        return filename.removeprefix(os.path.join(os.getcwd(), ""))
+
+    def _tell(self, *message: object) -> None:
+        with self._sending, contextlib.suppress(OSError):  # the supervisor is gone: `_listen` sees it, too
+            self._connection.send(message)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                if not self._connection.poll(self._patience()):
+                    self._hangs()
+                    continue
+                message = self._connection.recv()
+            except (EOFError, OSError):
+                message = "stop"
+            if message == "go":
+                self._may_work.put(item=True)
+                continue
+            if not self._on_stop:
+                os._exit(0)
+            self._may_work.put(item=False)
+            self._on_stop()
+            return
+
+    def _patience(self) -> float | None:
+        deadline = self._deadline
+        return None if deadline is None else max(deadline - time.monotonic(), 0)
+
+    def _hangs(self) -> None:
+        if self._deadline is None:
+            return
+        frame = sys._current_frames()[threading.main_thread().ident or 0]
+        place = self._innermost([(f.f_code.co_filename, n) for f, n in traceback.walk_stack(frame)][::-1])
+        self._tell("broken", place, f"the import takes longer than {self._import_timeout:g} s", "")
+        os._exit(BROKEN)
+
+
+class FreshSourceLoader(SourceFileLoader):
+    """Loads source, and no bytecode that could be of the save before.
+
+    Python takes bytecode for current when the source's time in whole seconds and its size are the same, which
+    two saves within a second can be. Bytecode that was written well after its source can't be meant.
+    """
+
+    def get_data(self, path: str) -> bytes:
+        """The content of a source or bytecode file; raises OSError for bytecode that can't be trusted."""
+        if not path.endswith(tuple(SOURCE_SUFFIXES)):
+            if os.stat(path).st_mtime - os.stat(self.path).st_mtime < BYTECODE_AGE:
+                raise OSError(f"{path} may be older than its source")
+        return super().get_data(path)
+
+
+def _distrust_new_bytecode(watch_dir: str) -> None:
+    root = os.path.realpath(watch_dir)
+    parent = os.path.dirname(root)
+
+    def find(path: str) -> FileFinder:
+        real = os.path.realpath(path or os.getcwd())
+        if real != parent and not os.path.join(real, "").startswith(os.path.join(root, "")):
+            raise ImportError
+        return FileFinder(path or os.getcwd(), (FreshSourceLoader, SOURCE_SUFFIXES))
+
+    sys.path_hooks.insert(0, find)
+    sys.path_importer_cache.clear()
+
+
+def _installed(names: set[str]) -> list[str]:
+    """Those modules that are installed packages or Python's own, in the order in which they were imported."""
+    paths = sysconfig.get_paths()
+    roots = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    roots |= {*site.getsitepackages(), site.getusersitepackages()}
+    below = tuple(os.path.join(os.path.realpath(root), "") for root in roots)
+    found = []
+    for name in list(sys.modules):
+        origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+        if name in names and origin and "__main__" not in name:
+            if origin in ("built-in", "frozen") or os.path.realpath(origin).startswith(below):
+                found.append(name)
+    return found
+
+
+def _leave_fork_server() -> None:
+    """Let go of the fork server, which otherwise could not end before its last child."""
+    server = getattr(forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
+        server._forkserver_alive_fd = None  # type: ignore[union-attr]
+
+
+def run(order: Order) -> None:
+    """Load the code and run it, until it is told to stop.
+
+    Raises:
+        SystemExit: the code can't be loaded; the supervisor knows why.
+    """
+    _leave_fork_server()
+    # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    generation = Generation(order.connection, order.watch_dir, order.import_timeout)
+    _distrust_new_bytecode(order.watch_dir)
+    try:
+        module, _, function = order.target.partition(":")
+        getattr(importlib.import_module(module), function)(generation, *order.arguments)
+        if generation.is_ready:
+            return
+        raise RuntimeError(f"{order.target} returned before it was ready")
+    except BaseException as error:
+        if generation.is_ready:
+            raise
+        generation.broken(error)
+        sys.exit(BROKEN)
+
+
+if __name__ == RUN_NAME:
+    run(Order(*globals()["order"]))

@@ -1,0 +1,101 @@
+"""Starts generations: the first from nothing, the next ones from a process that has loaded the packages already."""
+
+import contextlib
+import multiprocessing
+import runpy
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+CHILD = Path(__file__).with_name("generation.py")
+RUN_NAME = "__generation__"
+
+
+class Launcher:
+    """The standard library's fork server, with the packages that the first generation needed.
+
+    The fork server holds installed packages only, nothing of the application: forked from it, a generation
+    imports what may have changed and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._packages: list[str] = []
+
+    def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
+        """Start a generation; may wait for the fork server to have loaded its packages."""
+        if self._packages:
+            try:
+                return self._start("forkserver", name, order)
+            except (OSError, EOFError):  # it did not survive its imports, or was killed
+                self.reset()
+        return self._start("spawn", name, order)
+
+    def learn(self, packages: list[str]) -> None:
+        """Have the next generations start with these packages loaded, too."""
+        if packages:
+            self._stop_fork_server()
+            self._packages += packages
+            forkserver.set_forkserver_preload(self._packages)
+            with _signals_kept_from_children():
+                forkserver.ensure_running()
+
+    def reset(self) -> None:
+        """Forget the packages: the next generation loads them afresh."""
+        self._stop_fork_server()
+        self._packages = []
+
+    def stop(self) -> None:
+        """End the helper processes. Without this they end by themselves a moment after this process."""
+        self._stop_fork_server()
+        _within(1.0, getattr(getattr(resource_tracker, "_resource_tracker", None), "_stop", None))
+
+    def _start(self, method: str, name: str, order: tuple[Any, ...]) -> BaseProcess:
+        context = multiprocessing.get_context(method)
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=runpy.run_path, args=(str(CHILD), {"order": order}, RUN_NAME), name=name
+        )
+        with _signals_kept_from_children(), _no_main_module():
+            process.start()
+        return process
+
+    def _stop_fork_server(self) -> None:
+        _within(1.0, getattr(getattr(forkserver, "_forkserver", None), "_stop", None))
+
+
+def _within(seconds: float, function: Callable[[], object] | None) -> None:
+    """Call a function of the standard library that has no public name, if it is there, and don't wait for long."""
+    if function:
+        thread = threading.Thread(target=function, daemon=True)
+        thread.start()
+        thread.join(seconds)
+
+
+@contextlib.contextmanager
+def _signals_kept_from_children() -> Iterator[None]:
+    """Start processes that a signal to the whole process group does not reach: Ctrl-C, or a process manager.
+
+    A generation takes the mask off once it is prepared; the fork server keeps it.
+    """
+    resource_tracker.ensure_running()  # it changes the mask itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from running this program's main module again in each child, before our code there."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,210 @@
+"""Notices that code has changed on disk, on every kind of mount."""
+# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123  strings: there are thousands
+
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Event, Thread
+
+from . import events
+from .tree import Signature, is_skipped, scan, signature
+
+logger = logging.getLogger(__name__)
+
+CPU_SHARE = 0.005
+"""Share of a core that looking at the files may cost."""
+
+SHORTEST_INTERVAL = 0.1
+"""Seconds between two looks, however small the tree is."""
+
+GRACE = 1.0
+"""Seconds in which an event may be later than the look that found its change."""
+
+RACY_NS = 2_000_000_000
+"""How old a file must be for its time to prove that it is unchanged: the coarsest clock of a file system (FAT).
+
+Two saves within one tick of that clock have the same time; Git calls such files racy and compares them."""
+
+
+class CodeChangeMonitor:
+    """Calls back when `.py` files below a directory change: new, saved, renamed or deleted.
+
+    A daemon thread compares modification times, which works on every kind of mount and is the truth. File
+    events are a hint to look now:
+
+    - where they arrive, a save is noticed within milliseconds, and the interval stretches beyond
+      `check_interval` only when a look at a large tree would cost more than 0.5 % of a core (from about 2,000
+      files on);
+    - where a change is found that no event announced, they don't work: from then on it looks as often as
+      0.5 % of a core allows, at least every `check_interval`, and says so once;
+    - until one or the other has shown, the kind of file system decides, or else `check_interval` holds.
+
+    A file that was touched and has the content that it had is no change.
+    """
+
+    def __init__(
+        self, watch_dir: Path | str, on_change: Callable[[list[str]], None], check_interval: float = 2.0
+    ) -> None:
+        """Watch a directory once `start` is called.
+
+        Args:
+            watch_dir: the folder of the code.
+            on_change: called in the monitor's thread with the changed files, relative to `watch_dir`, sorted.
+            check_interval: seconds between two looks at the modification times.
+        """
+        self._root = os.path.realpath(watch_dir)
+        self._on_change = on_change
+        self._check_interval = check_interval
+        self._files: dict[str, Signature] = {}
+        self._digests: dict[str, bytes] = {}
+        self._racy: set[str] = set()
+        self._scan_cost = 0.0
+        self._trusts_events = events.are_likely(self._root)
+        self._has_events = True
+        self._announced: deque[str] = deque()
+        self._unannounced: set[str] = set()
+        self._grace_ends = 0.0
+        self._wake = Event()
+        self._stop = Event()
+
+    def start(self) -> None:
+        """Remember the tree as it is and begin to watch it: what changes after this returns is noticed."""
+        self._files = self._scan()
+        Thread(target=self._listen, name="file-events", daemon=True).start()
+        Thread(target=self._watch, name="code-change-monitor", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stop.set()
+        self._wake.set()
+
+    @property
+    def interval(self) -> float:
+        """Seconds until the next look, if no event comes before."""
+        affordable = self._scan_cost / CPU_SHARE
+        if not self._has_events:
+            return min(max(affordable, SHORTEST_INTERVAL), self._check_interval)
+        return max(affordable, self._check_interval) if self._trusts_events else self._check_interval
+
+    def _listen(self) -> None:
+        try:
+            events.read_events(self._root, self._announce, self._stop)
+        except Exception as error:  # noqa: BLE001  whatever goes wrong here, looking at the files still works
+            if not self._stop.is_set():
+                self._give_up_events(f"{type(error).__name__}: {error}")
+
+    def _announce(self, paths: Iterable[str]) -> None:
+        self._announced.extend(paths)
+        self._wake.set()
+
+    def _give_up_events(self, reason: str) -> None:
+        if self._has_events:
+            self._has_events = False
+            logger.warning(
+                "No file events from %s (%s): looking every %.1f s instead", self._root, reason, self.interval
+            )
+
+    def _watch(self) -> None:
+        self._digest_all()
+        next_look = time.monotonic()
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if now >= next_look:
+                changed = self._look_everywhere()
+                if changed:
+                    self._unannounced.update(changed)
+                    self._grace_ends = time.monotonic() + GRACE
+                next_look = time.monotonic() + self.interval
+            else:
+                changed = self._look_at_announced()
+            if changed and not self._stop.is_set():
+                self._on_change(sorted(Path(path).relative_to(self._root).as_posix() for path in changed))
+            self._judge_events()
+            deadline = min(next_look, self._grace_ends) if self._unannounced else next_look
+            self._wake.wait(max(deadline - time.monotonic(), 0))
+            self._wake.clear()
+
+    def _judge_events(self) -> None:
+        if self._unannounced and time.monotonic() >= self._grace_ends and not self._announced:
+            self._unannounced.clear()
+            self._give_up_events("a change came without one")
+
+    def _look_everywhere(self) -> set[str]:
+        files = self._scan()
+        suspects = {path for path, found in files.items() if self._files.get(path) != found} | self._racy
+        suspects |= self._files.keys() - files.keys()
+        return {path for path in suspects if self._has_changed(path)}
+
+    def _look_at_announced(self) -> set[str]:
+        paths = set()
+        while self._announced:
+            paths.add(self._announced.popleft())
+        if paths:
+            self._unannounced.clear()
+        code = {path for path in paths if path.endswith(".py") and not os.path.isdir(path)}
+        changed = {path for path in code if self._is_watched(path) and self._has_changed(path)}
+        if any(self._is_directory(path) for path in paths - code):
+            changed |= self._look_everywhere()
+        if changed:
+            self._trusts_events = True
+        return changed
+
+    def _is_watched(self, path: str) -> bool:
+        return not any(is_skipped(name) for name in Path(path).relative_to(self._root).parts)
+
+    def _is_directory(self, path: str) -> bool:
+        """Whether a path is a directory, or was one."""
+        if os.path.isdir(path):
+            return True
+        return not os.path.exists(path) and any(known.startswith(path + os.sep) for known in self._files)
+
+    def _scan(self) -> dict[str, Signature]:
+        started = time.thread_time()
+        found = scan(self._root)
+        self._scan_cost = time.thread_time() - started
+        for directory in found.unreadable:
+            below = os.path.join(directory, "")
+            found.files.update({path: known for path, known in self._files.items() if path.startswith(below)})
+        return found.files
+
+    def _digest_all(self) -> None:
+        """Remember the contents, which `start` has no time for; what changes meanwhile counts as changed."""
+        for path, known in list(self._files.items()):
+            if self._stop.is_set():
+                return
+            found, digest = self._read(path)
+            if found == known and digest:
+                self._digests[path] = digest
+
+    def _has_changed(self, path: str) -> bool:
+        found, digest = self._read(path)
+        if not found or not digest:
+            return self._forget(path)
+        known = self._digests.get(path)
+        changed = known != digest if known else self._files.get(path) != found
+        self._files[path] = found
+        self._digests[path] = digest
+        return changed
+
+    def _forget(self, path: str) -> bool:
+        self._racy.discard(path)
+        self._digests.pop(path, None)
+        return self._files.pop(path, None) is not None
+
+    def _read(self, path: str) -> tuple[Signature | None, bytes | None]:
+        """Signature and digest of a file, the signature first: a save in between shows at the next look."""
+        try:
+            found = signature(os.stat(path))
+            with open(path, "rb") as file:
+                digest = hashlib.blake2b(file.read(), digest_size=16).digest()
+        except OSError:
+            return None, None
+        if time.time_ns() - max(found[:2]) < RACY_NS:
+            self._racy.add(path)
+        else:
+            self._racy.discard(path)
+        return found, digest

@@ -1,0 +1,119 @@
+"""Real services for the tests: Redis as a process, SQLite as a file, Postgres where there is one."""
+
+import getpass
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from redis import Redis
+from sqlalchemy import create_engine, text
+
+from tools.ports import free_port
+from tools.redis_binary import running_redis
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def wait_until(condition: Callable[[], T | None], seconds: float = 30, what: str = "the condition") -> T:
+    """The condition's value as soon as it is true; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis of the test session's own."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of an empty Redis."""
+    Redis.from_url(redis_server).flushall()
+    return redis_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """TEST_POSTGRES_URL, whose user may create databases, else a cluster of the test session's own."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield url
+        return
+    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
+    if not found:
+        pytest.skip("no Postgres: there is neither TEST_POSTGRES_URL nor initdb on this machine")
+    with _postgres_cluster(Path(found).resolve().parent, tmp_path_factory) as url:
+        yield url
+
+
+@contextmanager
+def _postgres_cluster(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory = tmp_path_factory.mktemp("postgres")
+    user = getpass.getuser() if os.geteuid() else "nobody"  # Postgres refuses to run as root
+    if not os.geteuid():
+        os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
+        for parent in (directory, *directory.parents):
+            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    run_as: dict[str, Any] = {} if os.geteuid() else {"user": user}
+    port = free_port()
+    options = (
+        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"
+    )
+    control: list[Any] = [binaries / "pg_ctl", "-D", directory / "data", "-s", "-w"]
+    log = ["-l", directory / "log"]
+    subprocess.run(
+        [binaries / "initdb", "-D", directory / "data", "-U", "postgres", "-A", "trust", "--no-sync"],
+        check=True, stdout=subprocess.DEVNULL, cwd=directory, **run_as,
+    )  # fmt: skip
+    subprocess.run([*control, *log, "-o", options, "start"], check=True, cwd=directory, **run_as)
+    try:
+        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd=directory, **run_as)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'app.db'}"
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"test_{os.urandom(6).hex()}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture
+def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """The environment of a process of ours, in this process too: empty Redis, migrated database."""
+    from alembic import command
+    from alembic.config import Config
+
+    from src import database, job_queue, settings
+
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    cached = (settings.get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
+    for function in cached:
+        function.cache_clear()
+    command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
+    yield dict(os.environ)
+    database.get_engine().dispose()
+    for function in cached:
+        function.cache_clear()
