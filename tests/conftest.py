@@ -73,12 +73,13 @@ def _postgres_cluster(binaries: Path, tmp_path_factory: pytest.TempPathFactory) 
         f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"
     )
     control: list[Any] = [binaries / "pg_ctl", "-D", directory / "data", "-s", "-w"]
-    log = ["-l", directory / "log"]
     subprocess.run(
         [binaries / "initdb", "-D", directory / "data", "-U", "postgres", "-A", "trust", "--no-sync"],
         check=True, stdout=subprocess.DEVNULL, cwd=directory, **run_as,
     )  # fmt: skip
-    subprocess.run([*control, *log, "-o", options, "start"], check=True, cwd=directory, **run_as)
+    subprocess.run(
+        [*control, "-l", directory / "log", "-o", options, "start"], check=True, cwd=directory, **run_as
+    )
     try:
         yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     finally:

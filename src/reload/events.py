@@ -4,7 +4,6 @@ On Linux they are read from the kernel: a thread that waits in `inotify` costs n
 and answers within a millisecond, where watchfiles wakes up every `step` and so is late, or costs more than all
 the rest. Elsewhere watchfiles brings what the system has.
 """
-# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123  strings: there are thousands
 
 import ctypes
 import os

@@ -15,7 +15,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -43,8 +51,8 @@ class Order(NamedTuple):
 class Generation:
     """What the code that runs in a generation tells its supervisor, and hears from it.
 
-    The supervisor hands over in this order: `loaded`, `ready` (which returns once it may work), `working`; later
-    the function given to `ready` is called to stop it, and it says `quiet` once it begins nothing new.
+    In this order: `loaded`, `ready` (which returns once it may work), `working`; later the function given to
+    `ready` is called to stop it, and it says `quiet` once it begins nothing new.
     """
 
     def __init__(self, connection: "Connection[Any, Any]", watch_dir: str, import_timeout: float) -> None:
@@ -69,8 +77,8 @@ class Generation:
         """Say that it could work, and wait for the word to begin.
 
         Args:
-            on_stop: called in another thread when this generation has to finish and leave: a newer one has taken
-                over, or the supervisor is about to leave, or is gone.
+            on_stop: called in another thread when this generation has to finish and leave: a newer one has
+                taken over, or the supervisor is about to leave, or is gone.
 
         Returns:
             False when it is not wanted any more and has to leave at once.
@@ -159,17 +167,27 @@ class FreshSourceLoader(SourceFileLoader):
 
 
 def _distrust_new_bytecode(watch_dir: str) -> None:
+    """Have everything below the watched directory, and the package that it is, loaded by `FreshSourceLoader`."""
     root = os.path.realpath(watch_dir)
     parent = os.path.dirname(root)
+    loaders = (
+        (ExtensionFileLoader, EXTENSION_SUFFIXES),
+        (FreshSourceLoader, SOURCE_SUFFIXES),
+        (SourcelessFileLoader, BYTECODE_SUFFIXES),
+    )
+
+    def is_ours(path: str) -> bool:
+        real = os.path.realpath(path)
+        return real == parent or os.path.join(real, "").startswith(os.path.join(root, ""))
 
     def find(path: str) -> FileFinder:
-        real = os.path.realpath(path or os.getcwd())
-        if real != parent and not os.path.join(real, "").startswith(os.path.join(root, "")):
+        if not is_ours(path):
             raise ImportError
-        return FileFinder(path or os.getcwd(), (FreshSourceLoader, SOURCE_SUFFIXES))
+        return FileFinder(path, *loaders)
 
     sys.path_hooks.insert(0, find)
-    sys.path_importer_cache.clear()
+    for path in filter(is_ours, list(sys.path_importer_cache)):
+        del sys.path_importer_cache[path]
 
 
 def _installed(names: set[str]) -> list[str]:
@@ -178,13 +196,14 @@ def _installed(names: set[str]) -> list[str]:
     roots = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots |= {*site.getsitepackages(), site.getusersitepackages()}
     below = tuple(os.path.join(os.path.realpath(root), "") for root in roots)
-    found = []
-    for name in list(sys.modules):
+
+    def is_installed(name: str) -> bool:
         origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
-        if name in names and origin and "__main__" not in name:
-            if origin in ("built-in", "frozen") or os.path.realpath(origin).startswith(below):
-                found.append(name)
-    return found
+        if not isinstance(origin, str) or "__main__" in name:
+            return False
+        return origin in ("built-in", "frozen") or os.path.realpath(origin).startswith(below)
+
+    return [name for name in list(sys.modules) if name in names and is_installed(name)]
 
 
 def _leave_fork_server() -> None:

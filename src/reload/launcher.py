@@ -1,4 +1,4 @@
-"""Starts generations: the first from nothing, the next ones from a process that has loaded the packages already."""
+"""Starts generations: the first from nothing, the next ones from a process that holds the packages already."""
 
 import contextlib
 import multiprocessing
@@ -69,7 +69,7 @@ class Launcher:
 
 
 def _within(seconds: float, function: Callable[[], object] | None) -> None:
-    """Call a function of the standard library that has no public name, if it is there, and don't wait for long."""
+    """Call a function of the standard library that has no public name, if it is there; wait only so long."""
     if function:
         thread = threading.Thread(target=function, daemon=True)
         thread.start()
@@ -92,7 +92,7 @@ def _signals_kept_from_children() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running this program's main module again in each child, before our code there."""
+    """Keep multiprocessing from running this program's main module in each child, before our code there."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

@@ -1,5 +1,4 @@
 """Notices that code has changed on disk, on every kind of mount."""
-# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123  strings: there are thousands
 
 import hashlib
 import logging

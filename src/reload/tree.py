@@ -1,5 +1,4 @@
 """Which files are code: every `.py` file below a directory, found with one pass of `os.scandir`."""
-# ruff: noqa: PTH100, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120, PTH123  strings: there are thousands
 
 import os
 import stat

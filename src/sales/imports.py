@@ -1,7 +1,7 @@
 """An import from the upload to its last row, as the database sees it.
 
-Every step is one transaction. An attempt to run an import carries a number, and each later step holds only while
-that number is still the row's: a job that was given up for dead and wakes up again changes nothing.
+Every step is one transaction. An attempt to run an import carries a number, and each later step holds only
+while that number is still the row's: a job that was given up for dead and wakes up again changes nothing.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_ERRORS = 100
 
 
-class Superseded(Exception):
+class Superseded(Exception):  # noqa: N818  (an outcome, not an error)
     """Another attempt has taken over this import."""
 
 

@@ -24,7 +24,7 @@ class Status(StrEnum):
 
 
 class Money(TypeDecorator[Decimal]):
-    """An exact amount of money, kept as whole millionths: SQLite has no exact decimals, and sums stay exact."""
+    """An exact amount of money, kept as whole millionths, because SQLite has no exact decimals."""
 
     impl = BigInteger
     cache_ok = True

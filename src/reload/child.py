@@ -1,0 +1,97 @@
+"""One generation of the program, seen from outside: its process and how far it has got."""
+
+import contextlib
+import multiprocessing
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from .launcher import Launcher
+
+GRACE = 2.0
+"""Seconds by which the supervisor is more patient than the generation itself, which knows where it hangs."""
+
+
+@dataclass(eq=False)
+class Child:
+    """A generation's process. The messages that it sends are those of `generation.Generation`."""
+
+    number: int
+    process: BaseProcess
+    connection: "Connection[Any, Any]"
+    import_deadline: float
+    started: float = field(default_factory=time.monotonic)
+    ready: bool = False
+    working: bool = False
+    quiet: bool = False
+    went_at: float | None = None
+    broken: bool = False
+    discarded: bool = False
+
+    @classmethod
+    def start(
+        cls, launcher: Launcher, number: int, target: str, arguments: tuple[Any, ...], watch_dir: str, limit: float
+    ) -> "Child":
+        """Start a generation.
+
+        Args:
+            launcher: starts the process.
+            number: counts the generations, for the log.
+            target: `module:function`.
+            arguments: for the function, besides its `Generation`.
+            watch_dir: the folder of the code.
+            limit: seconds that the imports may take.
+        """
+        ours, theirs = multiprocessing.Pipe()
+        order = (theirs, target, arguments, watch_dir, limit)
+        try:
+            process = launcher.start(f"generation-{number}", order)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(number, process, ours, time.monotonic() + limit + GRACE)
+
+    def messages(self) -> list[tuple[Any, ...] | None]:
+        """What it has said since; None at the end when it is gone."""
+        heard: list[tuple[Any, ...] | None] = []
+        try:
+            while self.connection.poll():
+                heard.append(self.connection.recv())
+        except (EOFError, OSError):
+            heard.append(None)
+        return heard
+
+    def go(self) -> None:
+        """Let it work."""
+        self.went_at = time.monotonic()
+        self._send("go")
+
+    def stop(self) -> None:
+        """Have it finish what it does and leave."""
+        self._send("stop")
+
+    def kill(self) -> None:
+        """End it at once, with what it does."""
+        self.process.kill()
+
+    def discard(self) -> None:
+        """End it at once: it has not worked yet and never will."""
+        self.discarded = True
+        self.kill()
+
+    def close(self) -> int | None:
+        """Let go of a process that is gone; returns its exit code, negative for a signal, None if unknown."""
+        self.connection.close()
+        self.process.join(5)
+        code = self.process.exitcode
+        with contextlib.suppress(ValueError):  # still leaving
+            self.process.close()
+        return code
+
+    def _send(self, message: str) -> None:
+        with contextlib.suppress(OSError):  # it is gone, which the end of its messages tells
+            self.connection.send(message)
