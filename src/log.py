@@ -27,4 +27,5 @@ def configure_logging(settings: Settings, role: str) -> None:
     logging.captureWarnings(capture=True)
     level = settings.log_level.upper()
     logging.getLogger("src").setLevel(level)
-    logging.getLogger("rq").setLevel(level)
+    # RQ's own debug log is about RQ: a dozen lines a job.
+    logging.getLogger("rq").setLevel("INFO" if level == "DEBUG" else level)

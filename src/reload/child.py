@@ -23,16 +23,22 @@ class Child:
     connection: "Connection[Any, Any]"
     import_deadline: float
     started: float = field(default_factory=time.monotonic)
+    packages: list[str] = field(default_factory=list)
+    loaded: bool = False
     ready: bool = False
+    went_at: float | None = None
     working: bool = False
     quiet: bool = False
-    went_at: float | None = None
-    broken: bool = False
-    discarded: bool = False
 
     @classmethod
     def start(
-        cls, launcher: Launcher, number: int, target: str, arguments: tuple[Any, ...], watch_dir: str, limit: float
+        cls,
+        launcher: Launcher,
+        number: int,
+        target: str,
+        arguments: tuple[Any, ...],
+        watch_dir: str,
+        limit: float,
     ) -> "Child":
         """Start a generation.
 
@@ -55,6 +61,11 @@ class Child:
             theirs.close()
         return cls(number, process, ours, time.monotonic() + limit + GRACE)
 
+    @property
+    def hangs(self) -> bool:
+        """Whether it is still importing and can't even say so."""
+        return not self.loaded and time.monotonic() >= self.import_deadline
+
     def messages(self) -> list[tuple[Any, ...] | None]:
         """What it has said since; None at the end when it is gone."""
         heard: list[tuple[Any, ...] | None] = []
@@ -75,13 +86,8 @@ class Child:
         self._send("stop")
 
     def kill(self) -> None:
-        """End it at once, with what it does."""
+        """End it at once."""
         self.process.kill()
-
-    def discard(self) -> None:
-        """End it at once: it has not worked yet and never will."""
-        self.discarded = True
-        self.kill()
 
     def close(self) -> int | None:
         """Let go of a process that is gone; returns its exit code, negative for a signal, None if unknown."""

@@ -1,8 +1,8 @@
 """File events: the hint to look now rather than later.
 
 On Linux they are read from the kernel: a thread that waits in `inotify` costs nothing while nothing happens
-and answers within a millisecond, where watchfiles wakes up every `step` and so is late, or costs more than all
-the rest. Elsewhere watchfiles brings what the system has.
+and answers within a millisecond. Elsewhere watchfiles brings what the system has; it wakes up every `step` to
+look at its own list, and so is either late or costs more than all the rest.
 """
 
 import ctypes

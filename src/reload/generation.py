@@ -160,14 +160,14 @@ class FreshSourceLoader(SourceFileLoader):
 
     def get_data(self, path: str) -> bytes:
         """The content of a source or bytecode file; raises OSError for bytecode that can't be trusted."""
-        if not path.endswith(tuple(SOURCE_SUFFIXES)):
-            if os.stat(path).st_mtime - os.stat(self.path).st_mtime < BYTECODE_AGE:
-                raise OSError(f"{path} may be older than its source")
+        is_bytecode = not path.endswith(tuple(SOURCE_SUFFIXES))
+        if is_bytecode and os.stat(path).st_mtime - os.stat(self.path).st_mtime < BYTECODE_AGE:
+            raise OSError(f"{path} may be older than its source")
         return super().get_data(path)
 
 
 def _distrust_new_bytecode(watch_dir: str) -> None:
-    """Have everything below the watched directory, and the package that it is, loaded by `FreshSourceLoader`."""
+    """Have `FreshSourceLoader` load everything below the watched directory, and the package that it is."""
     root = os.path.realpath(watch_dir)
     parent = os.path.dirname(root)
     loaders = (
@@ -230,9 +230,8 @@ def run(order: Order) -> None:
     try:
         module, _, function = order.target.partition(":")
         getattr(importlib.import_module(module), function)(generation, *order.arguments)
-        if generation.is_ready:
-            return
-        raise RuntimeError(f"{order.target} returned before it was ready")
+        if not generation.is_ready:
+            raise RuntimeError(f"{order.target} returned before it was ready")
     except BaseException as error:
         if generation.is_ready:
             raise

@@ -1,4 +1,4 @@
-"""Starts generations: the first from nothing, the next ones from a process that holds the packages already."""
+"""Starts generations: the first from nothing, the next from a process that holds the packages."""
 
 import contextlib
 import multiprocessing

@@ -24,7 +24,7 @@ GRACE = 1.0
 """Seconds in which an event may be later than the look that found its change."""
 
 RACY_NS = 2_000_000_000
-"""How old a file must be for its time to prove that it is unchanged: the coarsest clock of a file system (FAT).
+"""How old a file must be for its time to prove that it is unchanged: the coarsest file clock (FAT).
 
 Two saves within one tick of that clock have the same time; Git calls such files racy and compares them."""
 
@@ -73,6 +73,8 @@ class CodeChangeMonitor:
     def start(self) -> None:
         """Remember the tree as it is and begin to watch it: what changes after this returns is noticed."""
         self._files = self._scan()
+        newest = time.time_ns() - RACY_NS
+        self._digest_all(path for path, known in self._files.items() if max(known[:2]) > newest)
         Thread(target=self._listen, name="file-events", daemon=True).start()
         Thread(target=self._watch, name="code-change-monitor", daemon=True).start()
 
@@ -103,26 +105,27 @@ class CodeChangeMonitor:
     def _give_up_events(self, reason: str) -> None:
         if self._has_events:
             self._has_events = False
+            self._wake.set()
             logger.warning(
                 "No file events from %s (%s): looking every %.1f s instead", self._root, reason, self.interval
             )
 
     def _watch(self) -> None:
-        self._digest_all()
-        next_look = time.monotonic()
+        self._digest_all(path for path in list(self._files) if path not in self._digests)
+        looked_at = -self.interval
         while not self._stop.is_set():
-            now = time.monotonic()
-            if now >= next_look:
+            if time.monotonic() >= looked_at + self.interval:
                 changed = self._look_everywhere()
+                looked_at = time.monotonic()
                 if changed:
                     self._unannounced.update(changed)
-                    self._grace_ends = time.monotonic() + GRACE
-                next_look = time.monotonic() + self.interval
+                    self._grace_ends = looked_at + GRACE
             else:
                 changed = self._look_at_announced()
             if changed and not self._stop.is_set():
                 self._on_change(sorted(Path(path).relative_to(self._root).as_posix() for path in changed))
             self._judge_events()
+            next_look = looked_at + self.interval
             deadline = min(next_look, self._grace_ends) if self._unannounced else next_look
             self._wake.wait(max(deadline - time.monotonic(), 0))
             self._wake.clear()
@@ -148,7 +151,7 @@ class CodeChangeMonitor:
         changed = {path for path in code if self._is_watched(path) and self._has_changed(path)}
         if any(self._is_directory(path) for path in paths - code):
             changed |= self._look_everywhere()
-        if changed:
+        if changed and self._root not in paths:  # which is no event, but asks for a look at everything
             self._trusts_events = True
         return changed
 
@@ -170,13 +173,13 @@ class CodeChangeMonitor:
             found.files.update({path: known for path, known in self._files.items() if path.startswith(below)})
         return found.files
 
-    def _digest_all(self) -> None:
-        """Remember the contents, which `start` has no time for; what changes meanwhile counts as changed."""
-        for path, known in list(self._files.items()):
+    def _digest_all(self, paths: Iterable[str]) -> None:
+        """Remember contents: of new files at once, of the others, which may be many, in the background."""
+        for path in paths:
             if self._stop.is_set():
                 return
             found, digest = self._read(path)
-            if found == known and digest:
+            if found == self._files[path] and digest:
                 self._digests[path] = digest
 
     def _has_changed(self, path: str) -> bool:

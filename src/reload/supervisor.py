@@ -1,56 +1,51 @@
 """Keeps one generation of a program at work and replaces it when the code changes, without a gap."""
 
 import logging
-import os
 import signal
-import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
+from .burst import Burst, listed
 from .child import Child
+from .environment import Environment
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
+from .wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
-SETTLE = 0.05
-"""Seconds without a change after which the tree counts as at rest."""
-
-LONGEST_BURST = 5.0
-"""Seconds after which changes that never come to rest are loaded as they are."""
-
 REPEATED_SIGNAL = 0.3
-"""Seconds in which a second signal counts as the first: a terminal and a process manager both pass Ctrl-C on."""
+"""Seconds in which a second signal is the first again: Ctrl-C may come from terminal and process manager."""
 
 HEALTHY_AFTER = 10.0
-"""Seconds of work after which a crash counts as the first one in a row."""
+"""Seconds of work after which the next crash is the first in a row again."""
 
+FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 10.0
-NAMES_SHOWN = 5
 
 
 @dataclass(eq=False)
 class HandOver:
-    """A generation that has been told to work, and those that have been told to stop for it."""
+    """A generation that was told to work, and those that were told to stop once it did."""
 
     new: Child
-    old: list[Child]
     since: float
+    is_change: bool
+    old: list[Child] = field(default_factory=list)
 
 
 class Supervisor:
     """Runs a program as generations of processes, each with the code as it was when it started.
 
-    A change starts the next generation at once. It imports the code, says that it is ready, and only when the
-    tree has come to rest meanwhile the old one is told to stop: it finishes what it does while the new one works
-    already. Code that can't be loaded never takes over: the last good generation goes on. A generation that
-    dies is replaced with exponential backoff.
+    A change starts the next generation at once. It imports the code and says that it is ready; once the tree
+    has come to rest it begins to work, and then the old one is told to stop, which finishes what it does,
+    however long that takes. Code that can't be loaded never takes over: the last good generation works on. A
+    generation that dies is replaced, with exponential backoff.
     """
 
     def __init__(
@@ -67,8 +62,8 @@ class Supervisor:
         """Prepare; `run` starts the program.
 
         Args:
-            target: `module:function`, called in each generation with a `generation.Generation` and `arguments`.
-                Neither is imported here.
+            target: `module:function`, called in each generation with a `generation.Generation` and
+                `arguments`; it is not imported here.
             watch_dir: the folder of the code.
             arguments: passed on; must be picklable, may hold sockets.
             check_interval: seconds between two looks at the files, see `CodeChangeMonitor`.
@@ -76,31 +71,25 @@ class Supervisor:
             import_timeout: seconds that loading the code may take.
             noun: what the log calls the program.
         """
-        self._target = target
-        self._watch_dir = watch_dir.resolve()
-        self._arguments = arguments
+        self._order = (target, arguments, str(watch_dir), import_timeout)
         self._max_restarts = max_restarts
-        self._import_timeout = import_timeout
         self._noun = noun
         self._launcher = Launcher()
+        self._environment = Environment(watch_dir)
         self._monitor = CodeChangeMonitor(watch_dir, self._note_change, check_interval)
-        self._wake_receiver, self._wake_sender = os.pipe()
-        os.set_blocking(self._wake_receiver, False)
-        os.set_blocking(self._wake_sender, False)
-        self._noted: SimpleQueue[list[str]] = SimpleQueue()
-        self._signals: list[tuple[int, float]] = []
+        self._burst = Burst()
+        self._wakeup = Wakeup()
+        self._changes: SimpleQueue[list[str]] = SimpleQueue()
+        self._signals: SimpleQueue[tuple[int, float]] = SimpleQueue()
         self._children: list[Child] = []
         self._candidate: Child | None = None
         self._current: Child | None = None
         self._hand_overs: list[HandOver] = []
         self._count = 0
         self._start_at: float | None = None
-        self._burst_began: float | None = None
-        self._last_change = 0.0
-        self._unsaid: dict[str, None] = {}
         self._crashes = 0
-        self._stopping = False
-        self._exit_code: int | None = None
+        self._stopped_at: float | None = None
+        self._exit_code = 0
 
     def run(self) -> int:
         """Run until a signal ends it; must be called in the main thread.
@@ -110,50 +99,216 @@ class Supervisor:
         Returns:
             The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes.
         """
-        before = {number: signal.signal(number, self._note_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {
+            number: signal.signal(number, self._note_signal) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             self._monitor.start()
             self._start_at = time.monotonic()
-            while not (self._stopping and not self._children):
-                self._obey_signals()
-                self._take_changes()
-                self._keep_time()
+            self._keep_time()
+            while self._children or self._stopped_at is None:
                 self._wait()
-            return self._exit_code or 0
+                self._keep_time()
+            return self._exit_code
         finally:
             self._monitor.stop()
             for child in self._children:
                 child.kill()
             self._launcher.stop()
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 signal.signal(number, handler)
-            os.close(self._wake_receiver)
-            os.close(self._wake_sender)
+            self._wakeup.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.append((number, time.monotonic()))
-        self._wake()
+        self._signals.put((number, time.monotonic()))
+        self._wakeup.set()
 
     def _note_change(self, names: list[str]) -> None:
-        self._noted.put(names)
-        self._wake()
-
-    def _wake(self) -> None:
-        try:
-            os.write(self._wake_sender, b"\0")
-        except BlockingIOError:
-            pass
+        self._changes.put(names)
+        self._wakeup.set()
 
     def _wait(self) -> None:
-        deadlines = [child.import_deadline for child in self._children if child is self._candidate]
-        deadlines += [self._start_at] if self._start_at is not None else []
-        deadlines += [self._last_change + SETTLE] if self._unsaid or self._is_candidate_ready() else []
-        timeout = max(min(deadlines) - time.monotonic(), 0) if deadlines else None
-        if not (self._stopping and not self._children):
-            sources: list[Any] = [self._wake_receiver, *(child.connection for child in self._children)]
-            heard = wait(sources, timeout)
-            if self._wake_receiver in heard:
-                os.read(self._wake_receiver, 4096)
-            for child in [child for child in self._children if child.connection in heard]:
-                for message in child.messages():
-                    self._hear(child, message)
+        """Wait for a signal, a change, a word from a generation, or the next thing that is due."""
+        due = [when for when in (self._start_at, self._burst.rest_expected) if when is not None]
+        due += [self._candidate.import_deadline] if self._candidate and not self._candidate.loaded else []
+        timeout = max(min(due) - time.monotonic(), 0) if due else None
+        heard = wait([self._wakeup.fileno(), *(child.connection for child in self._children)], timeout)
+        self._wakeup.clear()
+        for child in [child for child in self._children if child.connection in heard]:
+            for message in child.messages():
+                self._hear(child, message)
+
+    def _keep_time(self) -> None:
+        """Take what signals and the monitor have noted, and do what is due."""
+        while not self._signals.empty():
+            self._stop(*self._signals.get())
+        while not self._changes.empty():
+            self._change(self._changes.get())
+        if self._start_at is not None and time.monotonic() >= self._start_at:
+            self._start()
+        if (
+            self._candidate
+            and not self._candidate.loaded
+            and time.monotonic() >= self._candidate.import_deadline
+        ):
+            self._reject(self._candidate, "somewhere", "the import takes too long", "")
+        if self._burst.is_at_rest:
+            self._say_changes()
+            if self._candidate and self._candidate.ready and not self._coming:
+                self._let_work(self._candidate)
+
+    def _change(self, names: list[str]) -> None:
+        if self._stopped_at is not None:
+            return
+        is_first = self._burst.add(names)
+        self._crashes = 0
+        if self._candidate and self._burst.is_endless:
+            return  # what is being loaded is handed over, the rest comes after it
+        if self._candidate:
+            self._candidate.kill()
+            self._candidate = None
+        at_once = is_first or self._burst.is_endless
+        self._start_at = time.monotonic() if at_once else self._burst.rest_expected
+
+    def _start(self) -> None:
+        self._start_at = None
+        if self._environment.packages_changed():
+            logger.info("Installed packages have changed: loading them afresh")
+            self._launcher.reset()
+        if self._environment.env_file_changed():
+            logger.warning(".env has changed: restart the %s to load it", self._noun)
+        self._burst.load()
+        self._count += 1
+        try:
+            self._candidate = Child.start(self._launcher, self._count, *self._order)
+        except OSError as error:
+            self._crash(f"could not be started ({error})")
+        else:
+            self._children.append(self._candidate)
+
+    def _hear(self, child: Child, message: tuple[Any, ...] | None) -> None:
+        match message:
+            case None:
+                self._gone(child)
+            case ("loaded", packages):
+                child.loaded, child.packages = True, packages
+            case ("ready",):
+                child.ready = True
+            case ("working",):
+                self._take_over(child)
+                self._launcher.learn(child.packages)
+            case ("quiet",):
+                child.quiet = True
+                self._finish_hand_overs()
+            case ("broken", place, reason, trace) if child is self._candidate:
+                self._reject(child, place, reason, trace)
+
+    def _say_changes(self) -> None:
+        if names := self._burst.unsaid():
+            logger.info("Code change detected: %s", listed(names))
+            if own := self._environment.own_files(names):
+                logger.warning("The supervisor itself keeps the old %s until a restart", listed(own))
+
+    def _reject(self, child: Child, place: str, reason: str, trace: str) -> None:
+        """Broken code: whatever worked before works on."""
+        self._say_changes()
+        outlook = "the last good code works on" if self._current else "waiting for the next save"
+        logger.error("Code can't be loaded, %s: %s: %s", outlook, place, reason)
+        logger.debug("%s", trace)
+        self._candidate = None
+        child.kill()
+        if self._burst.end():
+            self._change([])
+
+    @property
+    def _coming(self) -> Child | None:
+        """The generation that was told to work and has not begun yet."""
+        return next((hand_over.new for hand_over in self._hand_overs if not hand_over.new.working), None)
+
+    def _let_work(self, new: Child) -> None:
+        since = self._burst.began or new.started
+        self._hand_overs.append(HandOver(new, since, is_change=self._burst.began is not None))
+        self._candidate = None
+        new.go()
+        if self._burst.end():
+            self._change([])
+
+    def _take_over(self, new: Child) -> None:
+        """A generation is at work: those before it are not needed any more."""
+        hand_over = next(hand_over for hand_over in self._hand_overs if hand_over.new is new)
+        hand_over.old = [child for child in self._children if child.working and not child.quiet]
+        for child in hand_over.old:
+            child.stop()
+        new.working = True
+        self._current = new
+        self._finish_hand_overs()
+
+    def _finish_hand_overs(self) -> None:
+        """Say which hand-overs are complete: from then on nothing begins with older code."""
+        for hand_over in list(self._hand_overs):
+            if hand_over.new.working and all(child.quiet for child in hand_over.old):
+                self._hand_overs.remove(hand_over)
+                if hand_over.is_change:
+                    logger.info("CODE CHANGED - Restarting %s to load new code", self._noun)
+                seconds = time.monotonic() - hand_over.since
+                logger.info(
+                    "New %s at work after %.3f s (generation %d)", self._noun, seconds, hand_over.new.number
+                )
+
+    def _gone(self, child: Child) -> None:
+        code = child.close()
+        child.quiet = True
+        is_needed = child in (self._candidate, self._coming, self._current)
+        self._children.remove(child)
+        self._hand_overs = [hand_over for hand_over in self._hand_overs if hand_over.new is not child]
+        self._finish_hand_overs()
+        self._candidate = self._candidate if child is not self._candidate else None
+        self._current = self._current if child is not self._current else None
+        is_replaced = self._candidate or self._coming or self._start_at is not None
+        if is_needed and not is_replaced and self._stopped_at is None:
+            if child.went_at and time.monotonic() - child.went_at >= HEALTHY_AFTER:
+                self._crashes = 0
+            self._crash(_ending(code))
+
+    def _crash(self, how: str) -> None:
+        self._crashes += 1
+        if self._crashes > self._max_restarts:
+            logger.error("The %s %s, %d times in a row: giving up", self._noun, how, self._crashes)
+            if not self._current:
+                self._exit_code = 1
+                self._leave()
+            return
+        backoff = min(FIRST_BACKOFF * 2 ** (self._crashes - 1), LONGEST_BACKOFF)
+        logger.error("The %s %s: starting it again in %.1f s", self._noun, how, backoff)
+        self._start_at = time.monotonic() + backoff
+
+    def _stop(self, number: int, when: float) -> None:
+        if self._stopped_at is None:
+            logger.info(
+                "Stopping the %s: running work is finished first, a second signal ends it", self._noun
+            )
+            self._stopped_at = when
+            self._leave()
+        elif when - self._stopped_at >= REPEATED_SIGNAL:
+            logger.warning("Stopping the %s at once", self._noun)
+            self._exit_code = 128 + number
+            for child in self._children:
+                child.kill()
+
+    def _leave(self) -> None:
+        """Have every generation finish and leave, and start no more."""
+        self._stopped_at = self._stopped_at or time.monotonic()
+        self._start_at = None
+        self._burst.end()
+        for child in self._children:
+            if child.went_at:
+                child.stop()
+            else:
+                child.kill()
+        self._candidate = None
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return "died"
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended by itself (exit code {code})"

@@ -93,6 +93,7 @@ class RecordReader:
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._lines = lines_of(blocks)
         self._ahead: deque[Line] = deque()
+        self._searched_in_vain = range(0)  # numbers of lines
 
     def skip_while(self, skipped: Callable[[str], bool]) -> None:
         """Pass over the lines at hand for as long as `skipped` says so."""
@@ -112,6 +113,7 @@ class RecordReader:
     def records(self, delimiter: str) -> Iterator[Record]:
         """All records from here on, without the blank lines between them."""
         blanks = " \t\v\f".replace(delimiter, "")
+        self._searched_in_vain = range(0)
         while line := self._take():
             record, _ = self._parse(line, delimiter)
             if len(record.cells) == 1 and line.text is not None and not line.text.strip(blanks):
@@ -135,6 +137,8 @@ class RecordReader:
         cells = next(csv.reader((text + "\n",), delimiter=delimiter))
         if not cells[-1].endswith("\n"):
             return Record(number, cells), []
+        if number in self._searched_in_vain:
+            return Record(number, [], OPEN_QUOTE), []
         return self._parse_lines(number, text, delimiter)
 
     def _parse_lines(self, number: int, text: str, delimiter: str) -> tuple[Record, list[Line]]:
@@ -142,6 +146,8 @@ class RecordReader:
         try:
             cells = next(csv.reader(self._while_one_record(text, taken), delimiter=delimiter, strict=True))
         except csv.Error:
+            if taken:  # All lines but the last one keep a quote open: those need no search of their own.
+                self._searched_in_vain = range(number + 1, taken[-1].number)
             self._put_back(*taken)
             return Record(number, [], OPEN_QUOTE), []
         return Record(number, cells), taken

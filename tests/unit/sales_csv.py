@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from src.sales.importer import RejectedRow, SalesFile, SalesRow
 
-COLUMNS = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
-HEADER = ",".join(COLUMNS)
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+COLUMNS = tuple(HEADER.split(","))
 ROW = "536365,85123A,WHITE HANGING HEART,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom"
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import time
 import zipfile
 from collections.abc import Iterator
 
@@ -52,8 +51,9 @@ def test_a_header_may_be_quoted_and_have_line_breaks() -> None:
 
 
 def test_a_rejected_row_names_the_column_as_the_file_spells_it() -> None:
-    content = "invoice,STOCK CODE,quantity,Invoice_Date,Price,Country\n1,A,x,2010-12-01,1,EIRE\n1,A,1,x,1,EIRE\n"
-    assert [row.column for row in read(content) if isinstance(row, RejectedRow)] == ["quantity", "Invoice_Date"]
+    header = "invoice,STOCK CODE,quantity,Invoice_Date,Price,Country"
+    rows = read(f"{header}\n1,A,x,2010-12-01,1,EIRE\n1,A,1,x,1,EIRE\n")
+    assert [getattr(row, "column", None) for row in rows] == ["quantity", "Invoice_Date"]
 
 
 def test_a_column_that_is_ignored_may_be_named_twice_and_hold_anything() -> None:
@@ -65,7 +65,10 @@ def test_a_column_that_is_ignored_may_be_named_twice_and_hold_anything() -> None
     [
         (HEADER.replace(",Country", ""), "The file has no column Country; "),
         (HEADER.replace("UnitPrice", "Prize"), "The file has no column UnitPrice; "),
-        (HEADER.replace("Quantity", "Qty").replace("Date", ""), "The file has no columns Quantity and InvoiceDate; "),
+        (
+            HEADER.replace("Date", "D").replace("Qu", "qU-"),
+            "The file has no columns Quantity and InvoiceDate; ",
+        ),
         ("Country", "The file has no columns InvoiceNo, StockCode, Quantity, InvoiceDate and UnitPrice; "),
         (f"{HEADER},invoice", "The header names the column InvoiceNo or Invoice more than once; "),
         (f"{HEADER},COUNTRY", "The header names the column Country more than once; "),
@@ -120,10 +123,8 @@ def test_an_endless_header_is_given_up_early() -> None:
             taken += 1
             yield b"a," * 32768
 
-    started = time.monotonic()
     with pytest.raises(UnreadableFile, match="longer than 64 KiB"):
         SalesFile(open_chunks).count_rows()
-    assert time.monotonic() - started < 1
     assert taken < 4
 
 

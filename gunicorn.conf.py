@@ -1,0 +1,57 @@
+"""Gunicorn in production; `GUNICORN_CONFIG` selects another file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+
+def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
+    """The cores that this process may use: its container's share where one is set, not the host's.
+
+    Args:
+        cgroup: where the container sees its control group: `cpu.max` in version 2, `cpu/cpu.cfs_*` in 1.
+    """
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        allowed = os.cpu_count() or 1
+    for quota_file, period_file in (("cpu.max", ""), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            text = (cgroup / quota_file).read_text()
+            quota, period = (text + (cgroup / period_file).read_text() if period_file else text).split()
+        except (OSError, ValueError):
+            continue
+        if quota not in ("max", "-1"):
+            return min(allowed, int(quota) / int(period))
+    return allowed
+
+
+wsgi_app = "src.main:app"
+worker_class = "uvicorn_worker.UvicornWorker"
+bind = "0.0.0.0:8000"
+workers = int(os.environ.get("WEB_CONCURRENCY") or int(cores() * 2) + 1)
+
+# The code is loaded once, before the workers fork: they share its memory and never run different code.
+preload_app = True
+reload = False
+
+# Each limit is shorter than the one around it: a worker that hangs, the requests that are under way at a
+# stop, and at last stop_grace_period in docker-compose.yml.
+timeout = 30
+graceful_timeout = 40
+# Longer than a load balancer keeps a connection (60 s), so that it never sends into a closing one.
+keepalive = 65
+
+loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+accesslog = "-"
+# Heartbeats of the workers: on a disk that is busy they would be late.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+# Nobody talks to it here, and it would be written into the home folder.
+control_socket_disable = True
+
+
+def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Have each worker open database connections of its own; the Redis client does so by itself."""
+    from src.database import forget_connections
+
+    forget_connections()

@@ -1,0 +1,32 @@
+"""A process that must not outlive its parent."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+_PR_SET_PDEATHSIG = 1
+LOOK_EVERY = 0.5
+"""Seconds between two looks for the parent, where the kernel does not tell."""
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent is gone.
+
+    Args:
+        parent: process id of the parent as it was before the fork, since it may be gone by now.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch, args=(parent,), name="lifeline", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,151 @@
+"""The worker process: `python -m src.rq_worker`.
+
+With RQ_WORKER_AUTORELOAD it is a supervisor that imports nothing of the application, and generations of
+workers, each with the code as it was when it started. Without, it is one worker, and nothing is watched.
+"""
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from pydantic import ValidationError
+
+from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
+from src.log import configure_logging
+from src.reload import Supervisor
+from src.robust_worker import RobustWorker
+from src.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from src.reload.generation import Generation
+
+logger = logging.getLogger("src.rq_worker")  # not __name__, which is __main__ when this is run
+
+SRC = Path(__file__).resolve().parent
+REFUSED = 2
+"""Exit code when the settings forbid to start."""
+
+LONGEST_PAUSE = 1.0
+"""Seconds between two looks at whether everything is there."""
+
+
+def main() -> int:
+    """Run the worker until a signal ends it.
+
+    Returns:
+        The exit code: 0 after a stop, 2 when the settings are wrong, 1 when it crashed too often.
+    """
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        return _refuse(f"The worker can't start, these settings are wrong: {problems}.")
+    if settings.rq_worker_autoreload and settings.environment == "production":
+        return _refuse(
+            "The worker does not reload code in production: set RQ_WORKER_AUTORELOAD=false, "
+            "or ENVIRONMENT=development where this is not production."
+        )
+    configure_logging(settings, role="rqworker")
+    _step("settings", "environment %s, log level %s", settings.environment, settings.log_level)
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    _step("signals", "SIGTERM and SIGINT let the running job finish, a second one kills it")
+    _step("queue", "%s, jobs as JSON", settings.rq_queue)
+    if settings.rq_worker_autoreload:
+        return _supervise(settings)
+    return _work()
+
+
+def generation(generation: "Generation") -> None:
+    """One generation under the supervisor: load the code, wait until it can work, work until told to stop."""
+    configure_logging(get_settings(), role="rqworker")
+    make_worker = _load()
+    generation.loaded()
+    _wait_until_ready()
+    worker = make_worker()
+    worker.on_working = generation.working
+    worker.on_quiet = generation.quiet
+    if generation.ready(worker.stop):
+        worker.work()
+
+
+def _supervise(settings: Settings) -> int:
+    _step("worker", "one at work in a process of its own, replaced when the code changes")
+    _step("auto-reload", "on")
+    _step("monitor", "%s, at least every %s s", SRC, settings.rq_worker_check_interval)
+    supervisor = Supervisor(
+        "src.rq_worker:generation",
+        SRC,
+        check_interval=settings.rq_worker_check_interval,
+        max_restarts=settings.rq_worker_max_restarts,
+    )
+    return supervisor.run()
+
+
+def _work() -> int:
+    make_worker = _load()
+    _wait_until_ready()
+    worker = make_worker()
+    _step("worker", "%s", worker.name)
+    _step("auto-reload", "off")
+    _step("monitor", "none")
+    worker.work()
+    return 0
+
+
+def _load() -> Callable[[], RobustWorker]:
+    """Import all that a job may need, so that a forked job finds it loaded.
+
+    The application is imported here and not at the top, because the supervisor runs this module, too.
+    """
+    from src import database, health
+
+    import_jobs()
+    return lambda: RobustWorker(
+        get_queue(),
+        connection=get_redis(),
+        serializer=get_queue().serializer,
+        code=health.CODE,
+        loaded_at=health.LOADED_AT,
+        before_job=database.forget_connections,
+        sweep=run_sweeps,
+    )
+
+
+def _wait_until_ready() -> None:
+    """Wait for Redis and the database, and say what for, once for each reason."""
+    from src.health import readiness_problems
+
+    said: list[str] = []
+    pause = 0.1
+    while problems := readiness_problems():
+        if problems != said:
+            logger.warning("Waiting before the first job: %s", " ".join(problems))
+            said = problems
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+    if said:
+        logger.info("Nothing to wait for any more")
+
+
+def _step(name: str, detail: str, *arguments: object) -> None:
+    logger.debug("Step %s: " + detail, name, *arguments)  # noqa: G003
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Signal handler while no job can run."""
+    sys.exit(0)
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(sentence + "\n")
+    return REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

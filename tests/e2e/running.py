@@ -1,0 +1,187 @@
+"""A copy of the repository with a stack of its own on the Docker engine, driven by `make` as a user does."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from src.reload.fingerprint import fingerprint
+from tests.conftest import ROOT, wait_until
+from tools.ports import free_port
+
+# What a shell of the person who runs the tests may hold, and the stack under test must not see.
+FOREIGN = (
+    "API_PORT",
+    "APP_IMAGE",
+    "GUNICORN_CONFIG",
+    "POSTGRES_PASSWORD",
+    "REDIS_PASSWORD",
+    "SERVER",
+    "VIRTUAL_ENV",
+)
+
+
+def copy_repository(target: Path) -> None:
+    """What a clone of this working tree would hold, uncommitted changes included."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    result = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
+    if result.returncode:  # unpacked from an archive
+        ignored = (".git", ".venv", ".env", "data", "__pycache__", ".*_cache", "*.log")
+        shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
+        return
+    for name in filter(None, result.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+
+
+class Running:
+    """A stack in a folder of its own, with its own project name and port."""
+
+    def __init__(self, folder: Path, image: str) -> None:
+        """Copy the repository; nothing is started yet.
+
+        Args:
+            folder: where to; made if it isn't there.
+            image: name of the image, which several stacks may share.
+        """
+        copy_repository(folder)
+        self.folder = folder
+        self.port = free_port()
+        self.project = f"e2e-{secrets.token_hex(4)}"
+        kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+        self.environment = kept | {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "API_PORT": str(self.port),
+            "APP_IMAGE": image,
+            "RUNTIME": "docker",
+        }
+        self.log = folder.parent / f"{self.project}.log"
+        self.foreground: subprocess.Popen[bytes] | None = None
+
+    # Commands
+
+    def make(self, target: str, *, seconds: float = 240, **variables: str) -> str:
+        """Run `make target` to its end and return what it printed; it has to succeed."""
+        result = subprocess.run(
+            ["make", target], cwd=self.folder, env=self.environment | variables,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, f"make {target}:\n{result.stdout}"
+        return result.stdout
+
+    def start(self, target: str, **variables: str) -> None:
+        """Start `make target` in the foreground of a terminal of its own, so to say."""
+        with self.log.open("ab") as log:
+            self.foreground = subprocess.Popen(
+                ["make", target], cwd=self.folder, env=self.environment | variables,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def interrupt(self, seconds: float = 60) -> int:
+        """Press Ctrl-C, which reaches every process of the terminal, and return make's exit code."""
+        assert self.foreground
+        os.killpg(self.foreground.pid, signal.SIGINT)
+        code = self.foreground.wait(seconds)
+        self.foreground = None
+        return code
+
+    def compose(self, *arguments: str, form: str = "dev", **variables: str) -> str:
+        """The output of `docker compose` with the files of a form; it has to succeed."""
+        files = ["-f", "docker-compose.yml", "-f", f"docker-compose.{form}.yml"]
+        environment = self.environment | variables
+        if not (self.folder / ".env").exists():  # nothing is started that needs them
+            environment |= {"POSTGRES_PASSWORD": "-", "REDIS_PASSWORD": "-"}
+        result = subprocess.run(
+            ["docker", "compose", *files, *arguments], cwd=self.folder, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert result.returncode == 0, f"docker compose {' '.join(arguments)}:\n{result.stdout}"
+        return result.stdout
+
+    def remove(self) -> None:
+        """Stop everything, and take the volumes away."""
+        try:
+            if self.foreground and self.foreground.poll() is None:
+                self.interrupt()
+        finally:
+            self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+    # What can be seen
+
+    def output(self) -> str:
+        """What the command in the foreground has printed so far."""
+        return self.log.read_text("utf-8", errors="replace")
+
+    def wait_for_line(self, text: str, seconds: float = 60, after: int = 0) -> None:
+        """Wait until the foreground has printed a text, beyond the first `after` characters."""
+
+        def look() -> bool:
+            if text in (output := self.output()[after:]):
+                return True
+            assert self.foreground
+            assert self.foreground.poll() is None, f"make ended before {text!r}:\n{output[-3000:]}"
+            return False
+
+        wait_until(look, seconds, f"{text!r} in {self.log}")
+
+    def get(self, path: str) -> Any:
+        """The JSON that a path answers, None while there is no answer or an error."""
+        try:
+            response = httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        except httpx2.TransportError:
+            return None
+        return response.json() if response.status_code == 200 else None
+
+    def code(self) -> str:
+        """Fingerprint of the code as it is in the folder."""
+        return fingerprint(self.folder / "src")
+
+    def wait_for_code(self, code: str, workers: int, seconds: float = 60) -> dict[str, Any]:
+        """Wait until the API and so many workers run this code, and nobody another."""
+
+        def look() -> dict[str, Any] | None:
+            version: dict[str, Any] | None = self.get("/version")
+            codes = [version["code"], *(worker["code"] for worker in version["workers"])] if version else []
+            return version if codes == [code] * (workers + 1) else None
+
+        return wait_until(
+            look, seconds, f"{workers} workers and the API to run {code}: {self.get('/version')}"
+        )
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What the engine knows about a service's running containers, the same order every time."""
+        listing = ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.project}"]
+        listing += ["--filter", f"label=com.docker.compose.service={service}"]
+        ids = sorted(subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split())
+        if not ids:
+            return []
+        inspected = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True)
+        found: list[dict[str, Any]] = json.loads(inspected.stdout)
+        return found
+
+    # Sales
+
+    def upload(self, content: bytes, name: str = "sales.csv") -> "httpx2.Response":
+        """Post a file to be imported."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/sales/imports"
+        return httpx2.post(url, files={"file": (name, content, "text/csv")}, timeout=60)
+
+    def import_file(self, content: bytes, seconds: float = 120) -> Mapping[str, Any]:
+        """Have a file imported, and return the import when it has ended."""
+        response = self.upload(content)
+        assert response.status_code == 202, response.text
+        location = response.headers["Location"]
+
+        def ended() -> Mapping[str, Any] | None:
+            found: Mapping[str, Any] | None = self.get(location)
+            return found if found and found["status"] in ("finished", "failed") else None
+
+        return wait_until(ended, seconds, f"the end of {location}")

@@ -1,0 +1,52 @@
+"""The fingerprint of the code: the same tree gives the same one, any change another one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.reload import fingerprint
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "main.py").write_text("A = 1\n")
+    (tmp_path / "package" / "part.py").write_text("B = 1\n")
+    return tmp_path
+
+
+def test_every_process_finds_the_same(tree: Path) -> None:
+    program = "import pathlib, sys, src.reload; print(src.reload.fingerprint(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", program, tree]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == fingerprint(tree)
+    assert len(fingerprint(tree)) == 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tree: (tree / "main.py").write_text("A = 2\n"),
+        lambda tree: (tree / "main.py").rename(tree / "main2.py"),
+        lambda tree: (tree / "main.py").unlink(),
+        lambda tree: (tree / "new.py").touch(),
+        lambda tree: (tree / "package" / "part.py").write_text("B = 1\n\n"),
+    ],
+)
+def test_any_change_of_code_gives_another_one(tree: Path, change: object) -> None:
+    before = fingerprint(tree)
+    change(tree)  # type: ignore[operator]
+    assert fingerprint(tree) != before
+
+
+def test_what_is_not_code_does_not_count(tree: Path) -> None:
+    before = fingerprint(tree)
+    (tree / "main.py").touch()
+    (tree / "data.txt").touch()
+    for name in ("__pycache__", ".git", ".venv", "node_modules"):
+        (tree / name).mkdir()
+        (tree / name / "module.py").touch()
+    assert fingerprint(tree) == before

@@ -1,0 +1,1 @@
+"""What the Makefile runs: the standard library alone, until the virtual environment is there."""

@@ -1,0 +1,167 @@
+"""The stack on Docker Compose."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools import ports, project, ready
+from tools.console import ToolError, say
+
+_GUNICORN = {"services": {"fastapi": {"command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}}
+# Without it `up --wait` takes the end of the migration for a failure; in the files, Swarm would reject it.
+_MIGRATED = {
+    "services": {"fastapi": {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}}}
+}
+
+
+class Compose:
+    """`docker compose` for one of the stack's forms.
+
+    Args:
+        forms: `dev` or `prod`; both where it is only about what exists.
+    """
+
+    def __init__(self, *forms: str) -> None:
+        """Take the files of the forms, and the environment that they need."""
+        names = ["docker-compose.yml", *(f"docker-compose.{form}.yml" for form in forms)]
+        self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
+        self._environment = {
+            # Names in the files; placeholders are enough for what needs no start.
+            "POSTGRES_PASSWORD": "-",
+            "REDIS_PASSWORD": "-",
+            **project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid())),
+        }
+
+    def run(self, *arguments: str) -> int:
+        """Run a command on this terminal and return its exit code."""
+        return subprocess.run([*self._command, *arguments], env=self._environment, check=False).returncode
+
+    def read(self, *arguments: str, stdin: str | None = None) -> str:
+        """The output of a command, empty if it failed.
+
+        Args:
+            stdin: what it reads; without it, the terminal stays its input.
+        """
+        result = subprocess.run(
+            [*self._command, *arguments],
+            env=self._environment, input=stdin, stdout=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+        return result.stdout.strip() if result.returncode == 0 else ""
+
+    def start(self, *arguments: str, override: Mapping[str, Any] | None = None) -> "subprocess.Popen[str]":
+        """Start a command in a session of its own, which Ctrl-C does not reach.
+
+        Args:
+            override: one more compose file, on top of the others.
+        """
+        command = [*self._command, *(["-f", "-"] if override else []), *arguments]
+        process = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert process.stdin  # noqa: S101
+        with process.stdin:
+            process.stdin.write(json.dumps(override) if override else "")
+        return process
+
+    def runs(self, service: str) -> bool:
+        """Whether a container of the service runs."""
+        return bool(self.read("ps", "--quiet", "--status", "running", service))
+
+
+def dev(environment: Mapping[str, str]) -> int:
+    """Run the development stack in the foreground; on a signal, stop it and take its containers away."""
+    port = _prepare(environment, "dev")
+    compose = Compose("dev")
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: received.append(number))
+    override = _GUNICORN if environment.get("SERVER") == "gunicorn" else None
+    _renew_password(compose)
+    up = compose.start("up", "--build", "--remove-orphans", override=override)
+    done = threading.Event()
+    threading.Thread(target=ready.announce, args=(port, done.is_set), daemon=True).start()
+    while not received:
+        try:
+            code = up.wait(timeout=0.2)
+            break
+        except subprocess.TimeoutExpired:
+            pass
+    done.set()
+    if received:
+        say("Stopping: the worker may finish its job.")
+        code = 0
+    # Stops the containers in order, and `up` with them.
+    compose.run("down", "--remove-orphans")
+    up.wait()
+    return code
+
+
+def prod(environment: Mapping[str, str]) -> int:
+    """Start the production stack in the background and wait until it is healthy."""
+    port = _prepare(environment, "prod")
+    compose = Compose("prod")
+    _renew_password(compose)
+    up = compose.start("up", "--detach", "--build", "--wait", "--remove-orphans", override=_MIGRATED)
+    if up.wait():
+        _explain_failure(compose)
+    say(ready.urls(port))
+    say("`make logs` shows its log, `make down` stops it.")
+    return 0
+
+
+def _prepare(environment: Mapping[str, str], target: str) -> int:
+    port = ports.api_port(environment)
+    if not Compose("dev").runs("fastapi"):
+        ports.require_free(port, target)
+    return port
+
+
+def _renew_password(compose: Compose) -> None:
+    """Give the database the password of a new `.env`: its volume outlives the old one."""
+    if not project.NEW_SECRETS.exists():
+        return
+    config = json.loads(compose.read("config", "--format", "json"))
+    volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
+    known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
+    if known.returncode == 0:
+        say("The database of an earlier .env is still there: giving it the password of the new one.")
+        if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
+            raise ToolError("The database did not start; the lines above say why.")
+        password = project.environment()["POSTGRES_PASSWORD"].replace("'", "''")
+        statement = f"ALTER ROLE app PASSWORD '{password}';\n"
+        psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
+        if not compose.read(*psql, stdin=statement):
+            raise ToolError("The database did not take the new password; the lines above say why.")
+    project.NEW_SECRETS.unlink()
+
+
+def _explain_failure(compose: Compose) -> None:
+    states = [json.loads(line) for line in compose.read("ps", "--all", "--format", "json").splitlines()]
+    broken = {state["Service"]: state for state in states if _is_broken(state)}
+    for service in broken:
+        compose.run("logs", "--tail", "15", "--no-log-prefix", service)
+    names = ", ".join(f"{name} ({state['Status']})" for name, state in broken.items()) or "see above"
+    raise ToolError(
+        f"The stack did not get healthy: {names}. Mend it and run `make prod` again; `make down` stops it."
+    )
+
+
+def _is_broken(state: Mapping[str, Any]) -> bool:
+    if state["State"] == "exited":
+        return bool(state["ExitCode"])
+    return state["State"] != "running" or state["Health"] not in ("", "healthy")
+
+
+def alembic(commands: Sequence[Sequence[str]]) -> int | None:
+    """Run Alembic in the development API, whose migrations are the host's; None if that doesn't run."""
+    compose = Compose("dev")
+    if compose.read("exec", "-T", "fastapi", "printenv", "ENVIRONMENT") != "development":
+        return None
+    for command in commands:
+        if code := compose.run("exec", "-T", "fastapi", "alembic", *command):
+            return code
+    return 0

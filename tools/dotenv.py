@@ -1,0 +1,47 @@
+"""`.env`: made from `.env.example`, and read as Compose reads it."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+PLACEHOLDER = "change-me"
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_QUOTED = re.compile(r"""(['"])(.*?)(?<!\\)\1\s*(?:#.*)?""")
+
+
+def read(path: Path) -> dict[str, str]:
+    """The variables in a `.env` file, none if there is no such file.
+
+    Plain, quoted and exported values and comments mean what they mean to Compose; `${OTHER}` is not expanded.
+    """
+    if not path.is_file():
+        return {}
+    lines = path.read_text("utf-8-sig").splitlines()
+    matches = filter(None, map(_ASSIGNMENT.fullmatch, lines))
+    return {match[1]: _value(match[2]) for match in matches}
+
+
+def _value(text: str) -> str:
+    if quoted := _QUOTED.fullmatch(text):
+        return quoted[2] if quoted[1] == "'" else quoted[2].replace('\\"', '"')
+    return re.sub(r"(^|\s+)#.*", "", text).strip()
+
+
+def create(path: Path, example: Path) -> bool:
+    """Make `path` from `example`, with a random secret for each placeholder; say whether it was made.
+
+    A file that is there is never touched. The new one can be read by its owner only.
+    """
+    text = re.sub(
+        rf"(?m)^([A-Z_]+=){PLACEHOLDER}$",
+        lambda match: match[1] + secrets.token_hex(24),
+        example.read_text("utf-8"),
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return True

@@ -1,0 +1,93 @@
+"""The stack as processes of this machine: API, worker, migration and Redis, with SQLite. Runs in `.venv`."""
+
+import sys
+import threading
+
+from tools import dotenv, pidfile, ports, project, ready
+from tools.console import ToolError, say
+from tools.redis_binary import redis_command
+from tools.supervisor import Process, Supervisor
+
+_HOST = "127.0.0.1"
+
+
+def main(target: str) -> int:
+    """Run the stack of `make dev` or `make prod` in the foreground until it is stopped."""
+    try:
+        with pidfile.only_one():
+            return _run(target)
+    except ToolError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(target: str) -> int:
+    environment = native_environment(target)
+    port = ports.api_port(environment)
+    ports.require_free(port, target)
+    processes = [
+        Process("migrate", _python("alembic", "upgrade", "head"), one_shot=True),
+        Process("worker", _python("src.rq_worker")),
+        Process("api", _api_command(target, environment, port)),
+    ]
+    if not environment.get("REDIS_URL"):
+        processes.insert(0, _redis(environment))
+    if target == "prod":
+        say("This is a trial of production on one machine with SQLite, not a deployment: that is Docker's.")
+    # A job that is under way may take all of its time.
+    job_timeout = environment.get("JOB_TIMEOUT", "")
+    grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)
+    supervisor = Supervisor(processes, cwd=project.ROOT, environment=environment, grace=grace)
+    waiting = threading.Thread(target=ready.announce, args=(port, lambda: supervisor.stopping), daemon=True)
+    waiting.start()
+    return supervisor.run()
+
+
+def native_environment(target: str) -> dict[str, str]:
+    """The environment of the processes: the real one, `.env`, and what differs from Compose."""
+    environment = project.environment(
+        PYTHONUNBUFFERED="1",
+        ENVIRONMENT="production" if target == "prod" else "development",
+        RQ_WORKER_AUTORELOAD="false" if target == "prod" else "true",
+        UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="3",
+        LOG_DIR="logs",
+    )
+    if environment.get("REDIS_PASSWORD") == dotenv.read(project.ENV_FILE).get("REDIS_PASSWORD"):
+        environment.pop("REDIS_PASSWORD", None)  # that of Compose's Redis
+    environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
+    return environment
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _api_command(target: str, environment: dict[str, str], port: int) -> list[str]:
+    config = None
+    if target == "prod":
+        config = environment.get("GUNICORN_CONFIG") or "gunicorn.conf.py"
+    elif environment.get("SERVER") == "gunicorn":
+        config = "gunicorn.dev.conf.py"
+    if config:
+        return _python("gunicorn", "-c", config, "--bind", f"{_HOST}:{port}")
+    reload = ["--reload"]
+    for folder in ("src", "migrations"):
+        reload += ["--reload-dir", str(project.ROOT / folder)]
+    address = ["--host", _HOST, "--port", str(port)]
+    return _python("uvicorn", "src.main:app", *address, *reload, "--log-level", "debug")
+
+
+def _redis(environment: dict[str, str]) -> Process:
+    port = ports.free_port()
+    environment["REDIS_URL"] = f"redis://{_HOST}:{port}/0"
+    directory = project.DATA / "redis"
+    directory.mkdir(exist_ok=True)
+    command = redis_command(port)
+    say(f"Redis: {command[0]} on port {port}, with its data in data/redis.")
+    return Process("redis", command, last=True, cwd=directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

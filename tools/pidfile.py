@@ -1,0 +1,41 @@
+"""The native stack's pid, in a file that is locked for as long as that process lives."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tools.console import ToolError
+from tools.project import DATA
+
+_PID_FILE = DATA / "native.pid"
+
+
+@contextmanager
+def only_one() -> Iterator[None]:
+    """Register this process as the one that runs the native stack.
+
+    Raises:
+        ToolError: another one does.
+    """
+    with _PID_FILE.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ToolError("The stack already runs here: stop it with `make down`.") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def running_pid() -> int | None:
+    """The process that runs the native stack, None if none does."""
+    if not _PID_FILE.is_file():
+        return None
+    with _PID_FILE.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read() or 0) or None
+    return None

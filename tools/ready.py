@@ -1,0 +1,59 @@
+"""Tells the URLs, once, when the stack behind them works."""
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+
+from tools.console import say
+
+_HINT_AFTER = 60.0
+
+
+def urls(port: int) -> str:
+    """The lines that say where to look."""
+    base = f"http://localhost:{port}"
+    return f"Ready.\n  Page   {base}/\n  Docs   {base}/docs\n  Health {base}/health/ready"
+
+
+def announce(port: int, gone: Callable[[], bool]) -> None:
+    """Wait until the API is ready and a worker has reported to it, then print the URLs.
+
+    Args:
+        port: the API's on this machine.
+        gone: whether the stack has ended, and with it the reason to wait.
+    """
+    hint_at = time.monotonic() + _HINT_AFTER
+    while not gone():
+        lack = _lack(port)
+        if lack is None:
+            if not gone():
+                say(urls(port))
+            return
+        if time.monotonic() > hint_at:
+            say(f"Still waiting for the stack to be ready: {lack}.")
+            hint_at += _HINT_AFTER
+        time.sleep(0.3)
+
+
+def _lack(port: int) -> str | None:
+    try:
+        status, body = _get(port, "/health/ready")
+        if status != 200:
+            return f"/health/ready answers {status}: {body.decode(errors='replace')[:500]}"
+        status, body = _get(port, "/version")
+        if status == 200 and json.loads(body).get("workers") == []:
+            return "no worker has reported yet"
+    except (OSError, http.client.HTTPException) as error:
+        return f"the API does not answer yet ({error})"
+    return None
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

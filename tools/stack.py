@@ -1,0 +1,173 @@
+"""The commands of the Makefile: `python3 -m tools.stack <target>`, make's variables in the environment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from tools import docker, pidfile, project, runtime, venv
+from tools.console import ToolError, say
+
+
+def dev() -> int:
+    """Run the development stack in the foreground."""
+    server = os.environ.get("SERVER", "")
+    if server not in ("", "uvicorn", "gunicorn"):
+        raise ToolError(f"SERVER={server} is unknown: SERVER=gunicorn, or leave it out for Uvicorn.")
+    return _start("dev", docker.dev)
+
+
+def prod() -> int:
+    """Run the production stack."""
+    return _start("prod", docker.prod)
+
+
+def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
+    chosen = runtime.choose(os.environ)
+    project.set_up()
+    if chosen.name == "native":
+        command = [str(venv.ensure()), "-m", "tools.native", target]
+        # This process becomes the one that looks after the others: none stands between it and the terminal.
+        os.execv(command[0], command)  # noqa: S606
+    return on_docker(project.environment())
+
+
+def down() -> int:
+    """Stop what runs, on Docker and natively; keep the data."""
+    if pid := pidfile.running_pid():
+        say("Stopping the native processes: the worker may finish its job.")
+        os.kill(pid, signal.SIGTERM)
+        while pidfile.running_pid():
+            time.sleep(0.1)
+    if runtime.docker_lack() is None:
+        return docker.Compose("dev", "prod").run("down", "--remove-orphans")
+    return 0
+
+
+def logs() -> int:
+    """Follow the log of what runs."""
+    if runtime.docker_lack() is None and (compose := docker.Compose("dev", "prod")).read("ps", "--quiet"):
+        return compose.run("logs", "--follow", "--tail", "100")
+    files = sorted(str(path.relative_to(project.ROOT)) for path in project.LOGS.glob("*.log"))
+    if not files:
+        raise ToolError("Nothing runs and there is no log yet: start with `make dev`.")
+    return subprocess.run(["tail", "-n", "100", "-F", *files], cwd=project.ROOT, check=False).returncode
+
+
+def migrate() -> int:
+    """Bring the database to the newest migration."""
+    return _alembic(["upgrade", "head"])
+
+
+def migration() -> int:
+    """Write a migration for what has changed in the models."""
+    name = os.environ.get("NAME", "").strip()
+    if not name:
+        raise ToolError('The migration needs a name: make migration NAME="add a column for discounts".')
+    return _alembic(["upgrade", "head"], ["revision", "--autogenerate", "-m", name])
+
+
+def _alembic(*commands: list[str]) -> int:
+    chosen = runtime.choose(os.environ)
+    project.set_up()
+    if chosen.name == "docker":
+        code = docker.alembic(commands)
+        if code is not None:
+            return code
+        say("The development stack does not run on Docker: using SQLite in data/app.db.")
+    python = venv.ensure()
+    environment = project.environment()
+    environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
+    for command in commands:
+        run = subprocess.run(
+            [python, "-m", "alembic", *command], cwd=project.ROOT, env=environment, check=False
+        )
+        if run.returncode:
+            return run.returncode
+    return 0
+
+
+def test() -> int:
+    """Run every test that this machine can run, and say what was left out."""
+    wanted = os.environ.get("RUNTIME", "")
+    lack = "RUNTIME=native" if wanted == "native" else runtime.docker_lack()
+    folders = ["tests/unit", "tests/integration"]
+    if lack is None:
+        folders.append("tests/e2e")
+    code = _pytest(*folders)
+    say(
+        f"Left out: the end-to-end tests ({lack})." if lack else "Left out: nothing, a Docker daemon answers."
+    )
+    return code
+
+
+def test_e2e() -> int:
+    """Run the end-to-end tests; without Docker that is a failure."""
+    if lack := runtime.docker_lack():
+        raise ToolError(
+            f"The end-to-end tests need Docker, and {lack}: start it, or run `make test` without them."
+        )
+    return _pytest("tests/e2e")
+
+
+def _pytest(*folders: str) -> int:
+    return _in_venv("pytest", *folders)
+
+
+def check() -> int:
+    """Check format, lint and types; all of them, also after a failure."""
+    return max(_in_venv("ruff", "format", "--check", "."), _in_venv("ruff", "check", "."), _in_venv("mypy"))
+
+
+def format_() -> int:
+    """Format the code, and mend what the linter can mend."""
+    return max(_in_venv("ruff", "check", "--fix-only", "--quiet", "."), _in_venv("ruff", "format", "."))
+
+
+def _in_venv(module: str, *arguments: str) -> int:
+    command = [str(venv.ensure()), "-m", module, *arguments]
+    return subprocess.run(command, cwd=project.ROOT, check=False).returncode
+
+
+def lock() -> int:
+    """Pin the newest allowed versions of all packages, for every platform and Python."""
+    uv = ["uv"]
+    if not project.has_command("uv"):
+        python = str(venv.ensure())
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=False).returncode:
+            raise ToolError("Installing uv failed: the lines above say why.")
+        uv = [python, "-m", "uv"]
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]
+    options += ["--no-emit-index-url", "--custom-compile-command", "make lock", "pyproject.toml"]
+    for output, extra in (("requirements.txt", []), ("requirements-dev.txt", ["--group", "dev"])):
+        command = [*uv, "pip", "compile", *options, *extra, "-o", output]
+        if subprocess.run(command, cwd=project.ROOT, check=False).returncode:
+            raise ToolError("The packages could not be pinned: the lines above say why.")
+    say("Renewed requirements.txt and requirements-dev.txt.")
+    return 0
+
+
+COMMANDS = {
+    "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
+    "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "lock": lock,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Run the command that the first argument names; return the exit code."""
+    # The make that runs us has nothing to say to those that the tests start.
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
+        os.environ.pop(name, None)
+    try:
+        return COMMANDS[sys.argv[1]]()
+    except ToolError as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

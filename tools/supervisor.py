@@ -1,0 +1,170 @@
+"""Runs processes side by side in the foreground, each line of theirs prefixed, and stops them in order.
+
+Not honcho: its Manager stops everything at once, so that Redis would be gone before the worker has finished
+its job; it signals process groups, the job's process among them; it kills 5 s after the first has ended;
+and it leaves all of them behind when it gets SIGHUP or SIGKILL itself.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import psutil
+
+from tools.console import say
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_COLOURS = (36, 33, 32, 35)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+@dataclass(eq=False)
+class Process:
+    """A command with a name.
+
+    Args:
+        one_shot: ends by itself, and well with code 0.
+        last: stopped only after the others have ended, since they need it.
+        cwd: working directory if not that of the others.
+    """
+
+    name: str
+    command: list[str]
+    one_shot: bool = False
+    last: bool = False
+    cwd: Path | None = None
+    running: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+
+
+class Supervisor:
+    """Starts processes; stops all of them on a signal or when one ends."""
+
+    def __init__(
+        self, processes: Iterable[Process], *, cwd: Path, environment: Mapping[str, str], grace: float
+    ) -> None:
+        """Take what to run.
+
+        Args:
+            processes: in the order in which they are started.
+            cwd: their working directory.
+            environment: their environment, all of it.
+            grace: seconds that they have to end after SIGTERM.
+        """
+        self._processes = list(processes)
+        self._cwd = cwd
+        self._environment = dict(environment)
+        self._grace = grace
+        # Reentrant, so that signal handlers may write to it.
+        self._events: SimpleQueue[Process | signal.Signals] = SimpleQueue()
+        self._width = max(len(process.name) for process in self._processes)
+        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._silent = False
+        self.stopping = False
+
+    def run(self) -> int:
+        """Run until a signal or an end; return 0 after a signal, 1 when a process ended unexpectedly."""
+        for number in _STOP_SIGNALS:
+            signal.signal(number, lambda number, _frame: self._events.put(signal.Signals(number)))
+        if _libc:
+            # Whatever our processes leave behind becomes our child, so that it can be found and ended.
+            _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            # `make` itself was killed: end as well.
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        for process in self._processes:
+            self._start(process)
+        event = self._events.get()
+        while isinstance(event, Process) and event.one_shot and event.running and event.running.poll() == 0:
+            event = self._events.get()
+        self.stopping = True
+        self._say(self._reason(event))
+        self._stop([process for process in self._processes if not process.last])
+        self._stop([process for process in self._processes if process.last])
+        _kill(psutil.Process().children(recursive=True))
+        return 0 if isinstance(event, signal.Signals) else 1
+
+    def _start(self, process: Process) -> None:
+        process.running = subprocess.Popen(
+            process.command,
+            cwd=process.cwd or self._cwd,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is for us alone: we know the order
+            preexec_fn=_end_with_parent if _libc else None,
+        )
+        for target in (self._show_lines, self._report_end):
+            threading.Thread(target=target, args=(process,), daemon=True).start()
+
+    def _show_lines(self, process: Process) -> None:
+        assert process.running  # noqa: S101
+        assert process.running.stdout  # noqa: S101
+        prefix = f"{process.name:{self._width}} | "
+        if self._coloured:
+            colour = _COLOURS[self._processes.index(process) % len(_COLOURS)]
+            prefix = f"\033[{colour}m{prefix}\033[0m"
+        for line in process.running.stdout:
+            self._say(prefix + line.decode(errors="replace").rstrip("\r\n"))
+
+    def _report_end(self, process: Process) -> None:
+        assert process.running  # noqa: S101
+        process.running.wait()
+        self._events.put(process)
+
+    def _reason(self, event: Process | signal.Signals) -> str:
+        if isinstance(event, signal.Signals):
+            return (
+                f"Stopping after {event.name}: the worker may finish its job; Ctrl-C again stops it at once."
+            )
+        assert event.running  # noqa: S101
+        code = event.running.returncode
+        how = f"with code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+        return f"{event.name} ended {how}: stopping the others."
+
+    def _stop(self, processes: list[Process]) -> None:
+        """End processes with SIGTERM; with SIGKILL after the grace period or another Ctrl-C."""
+        running = [process.running for process in processes if process.running]
+        for each in running:
+            each.terminate()
+        end = time.monotonic() + self._grace
+        while any(each.poll() is None for each in running):
+            try:
+                event = self._events.get(timeout=max(0.0, end - time.monotonic()))
+            except Empty:
+                event = signal.SIGINT
+            if event is signal.SIGINT:
+                for each in running:
+                    if each.poll() is None:
+                        _kill([*psutil.Process(each.pid).children(recursive=True), psutil.Process(each.pid)])
+
+    def _say(self, line: str) -> None:
+        if self._silent:
+            return
+        try:
+            say(line)
+        except OSError:  # the terminal is closed or the reader of our pipe has ended
+            self._silent = True
+            self._events.put(signal.SIGHUP)
+
+
+def _end_with_parent() -> None:
+    assert _libc  # noqa: S101
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    listed = list(processes)
+    for process in listed:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(listed, timeout=5)

@@ -1,0 +1,73 @@
+"""The virtual environment `.venv`, with exactly what `requirements-dev.txt` pins."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tools.console import ToolError, say
+from tools.project import ROOT, has_command
+
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+_LOCK = ROOT / "requirements-dev.txt"
+_STAMP = VENV / "installed"
+
+
+def ensure() -> Path:
+    """Make the environment, or renew it after a change of the lock; return its Python.
+
+    Raises:
+        ToolError: it could not be made; the reason stands above the message.
+    """
+    stamp = _stamp()
+    if not _works():
+        _create()
+    elif _STAMP.is_file() and _STAMP.read_text() == stamp:
+        return PYTHON
+    _STAMP.unlink(missing_ok=True)
+    tool = "uv" if has_command("uv") else "pip"
+    say(f"Installing the locked packages into .venv with {tool}: takes a minute or two the first time.")
+    if tool == "uv":
+        install = ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(_LOCK)]
+    else:
+        pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [*pip, "--require-hashes", "-r", str(_LOCK)]
+    _run(install, "Installing the packages failed: check the network and the lines above, then try again.")
+    _STAMP.write_text(stamp)
+    return PYTHON
+
+
+def _stamp() -> str:
+    # The path belongs to it: the scripts of an environment break when it moves.
+    return hashlib.sha256(_LOCK.read_bytes() + str(VENV.resolve()).encode()).hexdigest()
+
+
+def _works() -> bool:
+    # One without a stamp was never finished.
+    check = "import sys; sys.exit(sys.version_info < (3, 11))"
+    if not (_STAMP.is_file() and PYTHON.exists()):
+        return False
+    return subprocess.run([PYTHON, "-c", check], capture_output=True, check=False).returncode == 0
+
+
+def _create() -> None:
+    if VENV.is_symlink() or VENV.is_file():
+        VENV.unlink()
+    elif VENV.exists():
+        shutil.rmtree(VENV)
+    if has_command("uv"):
+        create = ["uv", "venv", "--quiet", "--python", sys.executable, str(VENV)]
+    else:
+        create = [sys.executable, "-m", "venv", str(VENV)]
+    _run(
+        create,
+        "Making .venv failed: install uv, or Python's venv (on Debian and Ubuntu: apt install python3-venv).",
+    )
+
+
+def _run(command: Sequence[str], failure: str) -> None:
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise ToolError(failure)
