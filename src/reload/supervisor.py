@@ -92,7 +92,7 @@ class Supervisor:
         self._exit_code = 0
 
     def run(self) -> int:
-        """Run until a signal ends it; must be called in the main thread.
+        """Run until a signal ends it; must be called in the main thread, and is the last thing a process does.
 
         SIGTERM and SIGINT let running work be finished, a second one kills it.
 
@@ -115,9 +115,6 @@ class Supervisor:
             for child in self._children:
                 child.kill()
             self._launcher.stop()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            self._wakeup.close()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.put((number, time.monotonic()))

@@ -35,8 +35,3 @@ class Wakeup:
         poll = select.poll()
         poll.register(self._receiver, select.POLLIN)
         return bool(poll.poll(None if timeout is None else max(timeout * 1000, 0)))
-
-    def close(self) -> None:
-        """Give the descriptors back."""
-        os.close(self._receiver)
-        os.close(self._sender)

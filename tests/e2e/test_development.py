@@ -64,9 +64,11 @@ def test_a_syntax_error_does_not_end_the_worker_and_mending_it_brings_the_new_co
     path = development.folder / "src" / "sales" / "jobs.py"
     good = path.read_text("utf-8")
     edit(path, good + "\ndef broken(:\n")
-    development.wait_for_line("Code change detected: jobs.py", after=before)
-    development.wait_for_line("SyntaxError", after=before)
-    edit(path, good + "\n# mended\n")
+    try:
+        development.wait_for_line("Code change detected: sales/jobs.py", after=before)
+        development.wait_for_line("the last good code works on: src/sales/jobs.py:", after=before)
+    finally:
+        edit(path, good + "\n# mended\n")
     development.wait_for_code(development.code(), workers=1)
     assert started_at(development, "rqworker") == containers, "the container went on"
 

@@ -20,7 +20,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_every_process_finds_the_same(tree: Path) -> None:
     program = "import pathlib, sys, src.reload; print(src.reload.fingerprint(pathlib.Path(sys.argv[1])))"
-    command = [sys.executable, "-c", program, tree]
+    command = [sys.executable, "-c", program, str(tree)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == fingerprint(tree)
     assert len(fingerprint(tree)) == 12
