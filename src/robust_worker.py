@@ -10,20 +10,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from redis import ConnectionPool, Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import Redis
 from rq import Queue, Worker
 from rq.job import Job
 from rq.utils import as_text, get_version, now
 from rq.worker import WorkerStatus
 
 from src import rq_maintenance
+from src.blocking_pop import BlockingPop
 from src.job_queue import REDIS_AWAY
 from src.reload.lifeline import die_with
 from src.reload.wakeup import Wakeup
@@ -43,6 +43,9 @@ REPEATED_SIGNAL = 0.3
 """Seconds in which a second signal is the first again: Ctrl-C may come from terminal and process manager."""
 
 LONGEST_BACKOFF = 5.0
+
+FIRST_MAINTENANCE = 1
+"""Seconds until the first maintenance."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,6 +85,7 @@ class RobustWorker(Worker):
         loaded_at: datetime | None = None,
         before_job: Callable[[], object] = lambda: None,
         sweep: Callable[[], None] = lambda: None,
+        heartbeat_file: Path | None = None,
         **kwargs: Any,
     ) -> None:
         """Prepare; `work` runs it.
@@ -94,11 +98,15 @@ class RobustWorker(Worker):
             loaded_at: when the code was loaded.
             before_job: called in the forked process before its job.
             sweep: called in maintenance, every few seconds by one worker of all.
+            heartbeat_file: touched at each heartbeat, for health checks.
             kwargs: further arguments of RQ's worker.
         """
         kwargs = {"job_monitoring_interval": HEARTBEAT, "worker_ttl": TIME_TO_LIVE} | kwargs
         super().__init__(queues, name or f"{socket.gethostname()}-{uuid4().hex[:8]}", *args, **kwargs)
         self.maintenance_interval = rq_maintenance.INTERVAL
+        # The first jobs come first, then the first maintenance.
+        since = timedelta(seconds=rq_maintenance.INTERVAL - FIRST_MAINTENANCE)
+        self.last_cleaned_at = now() - since  # type: ignore[assignment]
         self.on_working: Callable[[], object] = lambda: None
         """Called once it is registered."""
         self.on_quiet: Callable[[], object] = lambda: None
@@ -107,11 +115,11 @@ class RobustWorker(Worker):
         self._loaded_at = loaded_at
         self._before_job = before_job
         self._sweep = sweep
+        self._heartbeat_file = heartbeat_file
         self._stop = Wakeup()
         self._stop_signal_at: float | None = None
         self._takes_jobs = False
-        self._popping: Redis | None = None
-        self._blocked_client: int | None = None
+        self._waiting = BlockingPop(self.queues[0], POP_TIMEOUT)
         self._popped: str | None = None
         self._job_start: int | None = None
         self._is_redis_away = False
@@ -137,10 +145,9 @@ class RobustWorker(Worker):
         self._stop.wait()
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
         while self._takes_jobs:
-            if self._blocked_client is not None:
-                with contextlib.suppress(*REDIS_AWAY):
-                    self.connection.client_unblock(self._blocked_client)
-            elif self._job_start is not None and select.select([self._job_start], [], [], 0)[0]:
+            with contextlib.suppress(*REDIS_AWAY):
+                self._waiting.interrupt()
+            if self._job_start is not None and select.select([self._job_start], [], [], 0)[0]:
                 break
             time.sleep(0.002)
         self.on_quiet()
@@ -174,7 +181,11 @@ class RobustWorker(Worker):
 
     def _take_job(self, *, blocking: bool) -> Job | None:
         queue = self.queues[0]
-        self._popped = self._popped or self._pop(queue, blocking=blocking)
+        if blocking:
+            self._popped = self._popped or self._waiting.pop(lambda: not self._stop_requested)
+        else:
+            taken = self.connection.lmove(queue.key, queue.intermediate_queue_key)
+            self._popped = as_text(taken) if taken else None
         if not self._popped:
             return None
         job = queue.fetch_job(self._popped)
@@ -184,33 +195,6 @@ class RobustWorker(Worker):
             queue.intermediate_queue.remove(self._popped)
         self._popped = None
         return job
-
-    def _pop(self, queue: Queue, *, blocking: bool) -> str | None:
-        if not blocking:
-            taken = self.connection.lmove(queue.key, queue.intermediate_queue_key)
-            return as_text(taken) if taken else None
-        redis = self._popping_connection()
-        # The order matters: whoever requests the stop sees the client, or the request is seen here.
-        self._blocked_client = redis.client_id()
-        try:
-            if self._stop_requested:
-                return None
-            taken = redis.blmove(queue.key, queue.intermediate_queue_key, POP_TIMEOUT)
-            return as_text(taken) if taken else None
-        finally:
-            self._blocked_client = None
-
-    def _popping_connection(self) -> Redis:
-        """A connection for waiting only, so that its number is known; not repeated when it breaks."""
-        if self._popping is None:
-            pool = self.connection.connection_pool
-            options = pool.connection_kwargs | {
-                "retry": Retry(NoBackoff(), 0),
-                "retry_on_error": [],
-                "socket_timeout": 2 * POP_TIMEOUT,
-            }
-            self._popping = Redis(connection_pool=ConnectionPool(pool.connection_class, 1, **options))
-        return self._popping
 
     # Running it
 
@@ -269,6 +253,13 @@ class RobustWorker(Worker):
                 self.on_working()
                 return
 
+    def unsubscribe(self) -> None:
+        """Hear no more commands. RQ stops the thread last, so that it sleeps on and has to be waited for."""
+        if self.pubsub_thread and self.pubsub:
+            self.pubsub_thread.stop()
+            self.pubsub.unsubscribe()
+            self.pubsub_thread.join(timeout=1)
+
     def _set_ip_address(self, connection: Redis) -> None:
         self.ip_address = "unknown"
         with contextlib.suppress(*REDIS_AWAY):
@@ -286,11 +277,10 @@ class RobustWorker(Worker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002
         """Stay registered for `TIME_TO_LIVE`."""
-        if pipeline is not None:
-            super().heartbeat(TIME_TO_LIVE, pipeline)
-            return
         with contextlib.suppress(*REDIS_AWAY):
-            super().heartbeat(TIME_TO_LIVE)
+            super().heartbeat(TIME_TO_LIVE, pipeline)
+            if self._heartbeat_file:
+                self._heartbeat_file.touch()
 
     def _look_alive(self) -> None:
         """Heartbeat, registration and maintenance of a worker that waits."""

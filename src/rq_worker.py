@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
 from src.log import configure_logging
-from src.reload import Supervisor
 from src.robust_worker import RobustWorker
 from src.settings import Settings, get_settings
 
@@ -78,6 +77,8 @@ def _supervise(settings: Settings) -> int:
     _step("worker", "one at work in a process of its own, replaced when the code changes")
     _step("auto-reload", "on")
     _step("monitor", "%s, at least every %s s", SRC, settings.rq_worker_check_interval)
+    from src.reload import Supervisor  # here, because a generation does without
+
     supervisor = Supervisor(
         "src.rq_worker:generation",
         SRC,
@@ -114,6 +115,7 @@ def _load() -> Callable[[], RobustWorker]:
         loaded_at=health.LOADED_AT,
         before_job=database.forget_connections,
         sweep=run_sweeps,
+        heartbeat_file=get_settings().rq_worker_heartbeat_file,
     )
 
 

@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     rq_worker_check_interval: float = Field(
         default=2.0, gt=0, description="Seconds between two looks at the files."
     )
+    rq_worker_heartbeat_file: Path | None = Field(
+        default=None, description="Touched at each heartbeat of the worker."
+    )
     rq_worker_max_restarts: int = Field(
         default=10, ge=1, description="Crashes in a row before the worker gives up."
     )

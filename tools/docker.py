@@ -67,15 +67,17 @@ class Compose:
             process.stdin.write(json.dumps(override) if override else "")
         return process
 
-    def runs(self, service: str) -> bool:
-        """Whether a container of the service runs."""
-        return bool(self.read("ps", "--quiet", "--status", "running", service))
+    def running(self) -> str:
+        """The ENVIRONMENT of the stack that runs, empty if none does."""
+        if not self.read("ps", "--quiet", "--status", "running", "fastapi"):
+            return ""
+        return self.read("exec", "-T", "fastapi", "printenv", "ENVIRONMENT")
 
 
 def dev(environment: Mapping[str, str]) -> int:
     """Run the development stack in the foreground; on a signal, stop it and take its containers away."""
-    port = _prepare(environment, "dev")
     compose = Compose("dev")
+    port = _prepare(compose, environment, "dev")
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _frame: received.append(number))
@@ -102,8 +104,8 @@ def dev(environment: Mapping[str, str]) -> int:
 
 def prod(environment: Mapping[str, str]) -> int:
     """Start the production stack in the background and wait until it is healthy."""
-    port = _prepare(environment, "prod")
     compose = Compose("prod")
+    port = _prepare(compose, environment, "prod")
     _renew_password(compose)
     up = compose.start("up", "--detach", "--build", "--wait", "--remove-orphans", override=_MIGRATED)
     if up.wait():
@@ -113,9 +115,16 @@ def prod(environment: Mapping[str, str]) -> int:
     return 0
 
 
-def _prepare(environment: Mapping[str, str], target: str) -> int:
+def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
-    if not Compose("dev").runs("fastapi"):
+    running = compose.running()
+    if running == "development":
+        raise ToolError("The development stack already runs here: stop it with Ctrl-C or `make down`.")
+    if running and target == "dev":
+        say("The production stack runs here: stopping it first. Its data stays.")
+        compose.run("down", "--remove-orphans")
+        running = ""
+    if not running:
         ports.require_free(port, target)
     return port
 
@@ -124,7 +133,9 @@ def _renew_password(compose: Compose) -> None:
     """Give the database the password of a new `.env`: its volume outlives the old one."""
     if not project.NEW_SECRETS.exists():
         return
-    config = json.loads(compose.read("config", "--format", "json"))
+    config = json.loads(compose.read("config", "--format", "json") or "null")
+    if config is None:
+        raise ToolError("The compose files or .env have a mistake; the lines above say which.")
     volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
     known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
     if known.returncode == 0:
@@ -159,7 +170,7 @@ def _is_broken(state: Mapping[str, Any]) -> bool:
 def alembic(commands: Sequence[Sequence[str]]) -> int | None:
     """Run Alembic in the development API, whose migrations are the host's; None if that doesn't run."""
     compose = Compose("dev")
-    if compose.read("exec", "-T", "fastapi", "printenv", "ENVIRONMENT") != "development":
+    if compose.running() != "development":
         return None
     for command in commands:
         if code := compose.run("exec", "-T", "fastapi", "alembic", *command):

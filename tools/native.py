@@ -17,7 +17,7 @@ def main(target: str) -> int:
         with pidfile.only_one():
             return _run(target)
     except ToolError as error:
-        say(str(error))
+        print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
@@ -54,6 +54,8 @@ def native_environment(target: str) -> dict[str, str]:
         UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="3",
         LOG_DIR="logs",
     )
+    if target == "dev" and not environment.get("LOG_LEVEL"):
+        environment["LOG_LEVEL"] = "debug"
     if environment.get("REDIS_PASSWORD") == dotenv.read(project.ENV_FILE).get("REDIS_PASSWORD"):
         environment.pop("REDIS_PASSWORD", None)  # that of Compose's Redis
     environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"

@@ -163,10 +163,10 @@ def main() -> int:
     try:
         return COMMANDS[sys.argv[1]]()
     except ToolError as error:
-        say(str(error))
+        print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        return 0 if sys.argv[1] == "logs" else 130
 
 
 if __name__ == "__main__":

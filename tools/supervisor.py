@@ -7,6 +7,7 @@ and it leaves all of them behind when it gets SIGHUP or SIGKILL itself.
 
 import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -80,6 +81,7 @@ class Supervisor:
             _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
             # `make` itself was killed: end as well.
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        threading.Thread(target=self._report_lost_output, daemon=True).start()
         for process in self._processes:
             self._start(process)
         event = self._events.get()
@@ -121,6 +123,13 @@ class Supervisor:
         process.running.wait()
         self._events.put(process)
 
+    def _report_lost_output(self) -> None:
+        """Stop when the terminal is closed or the reader of our pipe has ended: `make` hands no SIGHUP on."""
+        poll = select.poll()
+        poll.register(sys.stdout, 0)
+        poll.poll()
+        self._events.put(signal.SIGHUP)
+
     def _reason(self, event: Process | signal.Signals) -> str:
         if isinstance(event, signal.Signals):
             return (
@@ -152,9 +161,8 @@ class Supervisor:
             return
         try:
             say(line)
-        except OSError:  # the terminal is closed or the reader of our pipe has ended
+        except OSError:
             self._silent = True
-            self._events.put(signal.SIGHUP)
 
 
 def _end_with_parent() -> None:

@@ -33,7 +33,7 @@ def ensure() -> Path:
     if tool == "uv":
         install = ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(_LOCK)]
     else:
-        pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         install = [*pip, "--require-hashes", "-r", str(_LOCK)]
     _run(install, "Installing the packages failed: check the network and the lines above, then try again.")
     _STAMP.write_text(stamp)

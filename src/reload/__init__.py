@@ -3,8 +3,25 @@
 Imports nothing but the standard library and watchfiles: copy the folder into another repository as it is.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .fingerprint import fingerprint
-from .monitor import CodeChangeMonitor
-from .supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from .monitor import CodeChangeMonitor
+    from .supervisor import Supervisor
 
 __all__ = ["CodeChangeMonitor", "Supervisor", "fingerprint"]
+
+
+def __getattr__(name: str) -> Any:
+    # At first use: a generation needs none of them, and somebody waits for its imports.
+    if name == "CodeChangeMonitor":
+        from .monitor import CodeChangeMonitor
+
+        return CodeChangeMonitor
+    if name == "Supervisor":
+        from .supervisor import Supervisor
+
+        return Supervisor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,12 +6,22 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
 from .launcher import Launcher
 
 GRACE = 2.0
 """Seconds by which the supervisor is more patient than the generation itself, which knows where it hangs."""
+
+
+class Program(NamedTuple):
+    """What a generation runs."""
+
+    target: str
+    """`module:function`."""
+    arguments: tuple[Any, ...]
+    watch_dir: str
+    import_timeout: float
 
 
 @dataclass(eq=False)
@@ -31,35 +41,21 @@ class Child:
     quiet: bool = False
 
     @classmethod
-    def start(
-        cls,
-        launcher: Launcher,
-        number: int,
-        target: str,
-        arguments: tuple[Any, ...],
-        watch_dir: str,
-        limit: float,
-    ) -> "Child":
-        """Start a generation.
+    def start(cls, launcher: Launcher, number: int, program: Program) -> "Child":
+        """Start a generation of a program; `number` counts them, for the log.
 
-        Args:
-            launcher: starts the process.
-            number: counts the generations, for the log.
-            target: `module:function`.
-            arguments: for the function, besides its `Generation`.
-            watch_dir: the folder of the code.
-            limit: seconds that the imports may take.
+        Raises:
+            OSError: the system has no room for another process.
         """
         ours, theirs = multiprocessing.Pipe()
-        order = (theirs, target, arguments, watch_dir, limit)
         try:
-            process = launcher.start(f"generation-{number}", order)
+            process = launcher.start(f"generation-{number}", (theirs, *program, launcher.cache))
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return cls(number, process, ours, time.monotonic() + limit + GRACE)
+        return cls(number, process, ours, time.monotonic() + program.import_timeout + GRACE)
 
     @property
     def hangs(self) -> bool:

@@ -5,7 +5,9 @@ this file is in, is imported before errors are looked after. It imports the stan
 """
 
 import contextlib
+import hashlib
 import importlib
+import marshal
 import os
 import signal
 import site
@@ -14,6 +16,7 @@ import sysconfig
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
@@ -33,9 +36,6 @@ RUN_NAME = "__generation__"
 BROKEN = 3
 """Exit code of a generation whose code can't be loaded."""
 
-BYTECODE_AGE = 2.0
-"""Seconds by which bytecode must be younger than its source to be trusted."""
-
 
 class Order(NamedTuple):
     """What the supervisor tells a generation."""
@@ -46,6 +46,8 @@ class Order(NamedTuple):
     arguments: tuple[Any, ...]
     watch_dir: str
     import_timeout: float
+    cache: str
+    """A folder for compiled code."""
 
 
 class Generation:
@@ -109,7 +111,11 @@ class Generation:
         return self._innermost([(frame.filename, frame.lineno or 0) for frame in frames])
 
     def _innermost(self, frames: list[tuple[str, int]]) -> str:
-        own = [frame for frame in frames if frame[0].startswith(self._watch_dir) and frame[0] != __file__]
+        own = [
+            frame
+            for frame in frames
+            if frame[0].startswith(self._watch_dir) and frame[0] != run.__code__.co_filename
+        ]
         filename, line = (own or frames)[-1]
         return f"{self._shorten(filename)}:{line}"
 
@@ -151,28 +157,43 @@ class Generation:
         os._exit(BROKEN)
 
 
-class FreshSourceLoader(SourceFileLoader):
-    """Loads source, and no bytecode that could be of the save before.
+class CachingLoader(SourceFileLoader):
+    """Loads source, or what was compiled from the very same source before.
 
-    Python takes bytecode for current when the source's time in whole seconds and its size are the same, which
-    two saves within a second can be. Bytecode that was written well after its source can't be meant.
+    Python itself takes bytecode for current when the source's time in whole seconds and its size have not
+    changed, which two saves within a second need not do. Here the content decides, so the old code is never
+    taken for the new one; and the cache works where Python may write no bytecode.
     """
 
-    def get_data(self, path: str) -> bytes:
-        """The content of a source or bytecode file; raises OSError for bytecode that can't be trusted."""
-        is_bytecode = not path.endswith(tuple(SOURCE_SUFFIXES))
-        if is_bytecode and os.stat(path).st_mtime - os.stat(self.path).st_mtime < BYTECODE_AGE:
-            raise OSError(f"{path} may be older than its source")
-        return super().get_data(path)
+    cache = ""
+    """The folder of the compiled code."""
+
+    def get_code(self, fullname: str) -> types.CodeType | None:
+        """The code of a module."""
+        path = self.get_filename(fullname)
+        source = self.get_data(path)
+        digest = hashlib.blake2b(path.encode() + b"\0" + source, digest_size=16).hexdigest()
+        compiled = os.path.join(self.cache, digest)
+        with contextlib.suppress(OSError, EOFError, ValueError, TypeError), open(compiled, "rb") as file:
+            code: types.CodeType = marshal.load(file)  # noqa: S302  the folder is this user's alone
+            return code
+        code = self.source_to_code(source, path)
+        with contextlib.suppress(OSError):
+            scratch = f"{compiled}.{os.getpid()}"
+            with open(scratch, "wb") as file:
+                marshal.dump(code, file)
+            os.replace(scratch, compiled)
+        return code
 
 
-def _distrust_new_bytecode(watch_dir: str) -> None:
-    """Have `FreshSourceLoader` load everything below the watched directory, and the package that it is."""
+def _load_by_content(watch_dir: str, cache: str) -> None:
+    """Have `CachingLoader` load everything below the watched directory, and the package that it is."""
     root = os.path.realpath(watch_dir)
     parent = os.path.dirname(root)
+    CachingLoader.cache = cache
     loaders = (
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
-        (FreshSourceLoader, SOURCE_SUFFIXES),
+        (CachingLoader, SOURCE_SUFFIXES),
         (SourcelessFileLoader, BYTECODE_SUFFIXES),
     )
 
@@ -226,7 +247,7 @@ def run(order: Order) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     generation = Generation(order.connection, order.watch_dir, order.import_timeout)
-    _distrust_new_bytecode(order.watch_dir)
+    _load_by_content(order.watch_dir, order.cache)
     try:
         module, _, function = order.target.partition(":")
         getattr(importlib.import_module(module), function)(generation, *order.arguments)

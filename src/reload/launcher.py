@@ -2,9 +2,11 @@
 
 import contextlib
 import multiprocessing
+import py_compile
 import runpy
 import signal
 import sys
+import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 CHILD = Path(__file__).with_name("generation.py")
+"""Runs in each generation, from its path: see there."""
+
 RUN_NAME = "__generation__"
 
 
@@ -26,6 +30,13 @@ class Launcher:
 
     def __init__(self) -> None:
         self._packages: list[str] = []
+        self._cache = tempfile.TemporaryDirectory(prefix="reload-")
+        self._child = py_compile.compile(str(CHILD), str(Path(self.cache, "generation.pyc")), doraise=True)
+
+    @property
+    def cache(self) -> str:
+        """The folder in which the generations keep compiled code."""
+        return self._cache.name
 
     def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
         """Start a generation; may wait for the fork server to have loaded its packages."""
@@ -51,14 +62,15 @@ class Launcher:
         self._packages = []
 
     def stop(self) -> None:
-        """End the helper processes. Without this they end by themselves a moment after this process."""
+        """Clean up, and end the helper processes, which else end by themselves a moment after this one."""
         self._stop_fork_server()
         _within(1.0, getattr(getattr(resource_tracker, "_resource_tracker", None), "_stop", None))
+        self._cache.cleanup()
 
     def _start(self, method: str, name: str, order: tuple[Any, ...]) -> BaseProcess:
         context = multiprocessing.get_context(method)
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=runpy.run_path, args=(str(CHILD), {"order": order}, RUN_NAME), name=name
+            target=runpy.run_path, args=(self._child, {"order": order}, RUN_NAME), name=name
         )
         with _signals_kept_from_children(), _no_main_module():
             process.start()

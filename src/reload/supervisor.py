@@ -3,7 +3,6 @@
 import logging
 import signal
 import time
-from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -11,8 +10,10 @@ from types import FrameType
 from typing import Any
 
 from .burst import Burst, listed
-from .child import Child
+from .child import Child, Program
+from .crashes import Crashes
 from .environment import Environment
+from .hand_over import HandOvers
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
 from .wakeup import Wakeup
@@ -21,22 +22,6 @@ logger = logging.getLogger(__name__)
 
 REPEATED_SIGNAL = 0.3
 """Seconds in which a second signal is the first again: Ctrl-C may come from terminal and process manager."""
-
-HEALTHY_AFTER = 10.0
-"""Seconds of work after which the next crash is the first in a row again."""
-
-FIRST_BACKOFF = 0.1
-LONGEST_BACKOFF = 10.0
-
-
-@dataclass(eq=False)
-class HandOver:
-    """A generation that was told to work, and those that were told to stop once it did."""
-
-    new: Child
-    since: float
-    is_change: bool
-    old: list[Child] = field(default_factory=list)
 
 
 class Supervisor:
@@ -71,8 +56,7 @@ class Supervisor:
             import_timeout: seconds that loading the code may take.
             noun: what the log calls the program.
         """
-        self._order = (target, arguments, str(watch_dir), import_timeout)
-        self._max_restarts = max_restarts
+        self._program = Program(target, arguments, str(watch_dir), import_timeout)
         self._noun = noun
         self._launcher = Launcher()
         self._environment = Environment(watch_dir)
@@ -84,24 +68,23 @@ class Supervisor:
         self._children: list[Child] = []
         self._candidate: Child | None = None
         self._current: Child | None = None
-        self._hand_overs: list[HandOver] = []
+        self._hand_overs = HandOvers(noun)
         self._count = 0
         self._start_at: float | None = None
-        self._crashes = 0
+        self._crashes = Crashes(max_restarts)
         self._stopped_at: float | None = None
         self._exit_code = 0
 
     def run(self) -> int:
-        """Run until a signal ends it; must be called in the main thread, and is the last thing a process does.
+        """Run until a signal ends it; must be called in the main thread, as the last thing a process does.
 
         SIGTERM and SIGINT let running work be finished, a second one kills it.
 
         Returns:
             The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes.
         """
-        handlers = {
-            number: signal.signal(number, self._note_signal) for number in (signal.SIGTERM, signal.SIGINT)
-        }
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_signal)
         try:
             self._monitor.start()
             self._start_at = time.monotonic()
@@ -151,14 +134,14 @@ class Supervisor:
             self._reject(self._candidate, "somewhere", "the import takes too long", "")
         if self._burst.is_at_rest:
             self._say_changes()
-            if self._candidate and self._candidate.ready and not self._coming:
+            if self._candidate and self._candidate.ready and not self._hand_overs.coming:
                 self._let_work(self._candidate)
 
     def _change(self, names: list[str]) -> None:
         if self._stopped_at is not None:
             return
         is_first = self._burst.add(names)
-        self._crashes = 0
+        self._crashes.forgive()
         if self._candidate and self._burst.is_endless:
             return  # what is being loaded is handed over, the rest comes after it
         if self._candidate:
@@ -177,7 +160,7 @@ class Supervisor:
         self._burst.load()
         self._count += 1
         try:
-            self._candidate = Child.start(self._launcher, self._count, *self._order)
+            self._candidate = Child.start(self._launcher, self._count, self._program)
         except OSError as error:
             self._crash(f"could not be started ({error})")
         else:
@@ -192,11 +175,12 @@ class Supervisor:
             case ("ready",):
                 child.ready = True
             case ("working",):
-                self._take_over(child)
+                self._current = child
+                self._hand_overs.complete(child, self._children)
                 self._launcher.learn(child.packages)
             case ("quiet",):
                 child.quiet = True
-                self._finish_hand_overs()
+                self._hand_overs.say_complete()
             case ("broken", place, reason, trace) if child is self._candidate:
                 self._reject(child, place, reason, trace)
 
@@ -217,67 +201,35 @@ class Supervisor:
         if self._burst.end():
             self._change([])
 
-    @property
-    def _coming(self) -> Child | None:
-        """The generation that was told to work and has not begun yet."""
-        return next((hand_over.new for hand_over in self._hand_overs if not hand_over.new.working), None)
-
     def _let_work(self, new: Child) -> None:
-        since = self._burst.began or new.started
-        self._hand_overs.append(HandOver(new, since, is_change=self._burst.began is not None))
+        began = self._burst.began
+        self._hand_overs.begin(new, began or new.started, is_change=began is not None)
         self._candidate = None
-        new.go()
         if self._burst.end():
             self._change([])
-
-    def _take_over(self, new: Child) -> None:
-        """A generation is at work: those before it are not needed any more."""
-        hand_over = next(hand_over for hand_over in self._hand_overs if hand_over.new is new)
-        hand_over.old = [child for child in self._children if child.working and not child.quiet]
-        for child in hand_over.old:
-            child.stop()
-        new.working = True
-        self._current = new
-        self._finish_hand_overs()
-
-    def _finish_hand_overs(self) -> None:
-        """Say which hand-overs are complete: from then on nothing begins with older code."""
-        for hand_over in list(self._hand_overs):
-            if hand_over.new.working and all(child.quiet for child in hand_over.old):
-                self._hand_overs.remove(hand_over)
-                if hand_over.is_change:
-                    logger.info("CODE CHANGED - Restarting %s to load new code", self._noun)
-                seconds = time.monotonic() - hand_over.since
-                logger.info(
-                    "New %s at work after %.3f s (generation %d)", self._noun, seconds, hand_over.new.number
-                )
 
     def _gone(self, child: Child) -> None:
         code = child.close()
         child.quiet = True
-        is_needed = child in (self._candidate, self._coming, self._current)
+        is_needed = child in (self._candidate, self._hand_overs.coming, self._current)
         self._children.remove(child)
-        self._hand_overs = [hand_over for hand_over in self._hand_overs if hand_over.new is not child]
-        self._finish_hand_overs()
+        self._hand_overs.forget(child)
         self._candidate = self._candidate if child is not self._candidate else None
         self._current = self._current if child is not self._current else None
-        is_replaced = self._candidate or self._coming or self._start_at is not None
+        is_replaced = self._candidate or self._hand_overs.coming or self._start_at is not None
         if is_needed and not is_replaced and self._stopped_at is None:
-            if child.went_at and time.monotonic() - child.went_at >= HEALTHY_AFTER:
-                self._crashes = 0
-            self._crash(_ending(code))
+            self._crash(_ending(code), time.monotonic() - child.went_at if child.went_at else 0)
 
-    def _crash(self, how: str) -> None:
-        self._crashes += 1
-        if self._crashes > self._max_restarts:
-            logger.error("The %s %s, %d times in a row: giving up", self._noun, how, self._crashes)
-            if not self._current:
-                self._exit_code = 1
-                self._leave()
+    def _crash(self, how: str, seconds_of_work: float = 0) -> None:
+        backoff = self._crashes.add(seconds_of_work)
+        if backoff is not None:
+            logger.error("The %s %s: starting it again in %.1f s", self._noun, how, backoff)
+            self._start_at = time.monotonic() + backoff
             return
-        backoff = min(FIRST_BACKOFF * 2 ** (self._crashes - 1), LONGEST_BACKOFF)
-        logger.error("The %s %s: starting it again in %.1f s", self._noun, how, backoff)
-        self._start_at = time.monotonic() + backoff
+        logger.error("The %s %s, %d times in a row: giving up", self._noun, how, self._crashes.in_a_row)
+        if not self._current:
+            self._exit_code = 1
+            self._leave()
 
     def _stop(self, number: int, when: float) -> None:
         if self._stopped_at is None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from src.sales.csv_records import Record, RecordReader
+from src.sales.csv_records import BLANKS, Record, RecordReader
 from src.sales.csv_values import shown
 
 COLUMNS = {
@@ -39,7 +39,6 @@ _BINARY = {
     codecs.BOM_UTF16_LE: "This is UTF-16 text; save it as CSV in UTF-8 and upload that.",
     codecs.BOM_UTF16_BE: "This is UTF-16 text; save it as CSV in UTF-8 and upload that.",
 }
-_BLANKS = DELIMITERS + " \v\f"
 _LONGEST_NAME = 60
 _SEPARATOR_LINE = re.compile(r'"?sep=.?"?[ \t]*', re.IGNORECASE)
 _ALIASES = {alias.casefold(): column for column, aliases in COLUMNS.items() for alias in aliases}
@@ -120,7 +119,7 @@ def read_header(reader: RecordReader) -> Header:
     Raises:
         UnreadableFile: there is no header, or it lacks columns, or names one more than once.
     """
-    reader.skip_while(lambda line: not line.strip(_BLANKS) or bool(_SEPARATOR_LINE.fullmatch(line)))
+    reader.skip_while(_stands_before_header)
     found = [(delimiter, record) for delimiter in DELIMITERS if (record := reader.peek(delimiter))]
     if not found:
         raise UnreadableFile(
@@ -135,6 +134,11 @@ def read_header(reader: RecordReader) -> Header:
     next(reader.records(delimiter))
     places = {column: place for place, column in enumerate(columns) if column}
     return Header(delimiter, [shown(_decoded(cell), _LONGEST_NAME) for cell in record.cells], places)
+
+
+def _stands_before_header(line: str) -> bool:
+    """Blank lines, rows left empty, and the line by which Excel tells the delimiter."""
+    return not line.strip(BLANKS + DELIMITERS) or _SEPARATOR_LINE.fullmatch(line) is not None
 
 
 def _known_columns(record: Record) -> list[str | None]:

@@ -19,6 +19,9 @@ MAX_RECORD_BYTES = 64 * 1024
 MAX_RECORD_LINES = 100
 """Lines that one record may span by line breaks inside quotes."""
 
+BLANKS = " \t\v\f"
+"""A line of nothing but these is blank, unless one of them is the delimiter."""
+
 OPEN_QUOTE = "a quote is opened and never closed"
 LONG_LINE = f"the line is longer than {MAX_RECORD_BYTES // 1024} KiB"
 
@@ -112,11 +115,10 @@ class RecordReader:
 
     def records(self, delimiter: str) -> Iterator[Record]:
         """All records from here on, without the blank lines between them."""
-        blanks = " \t\v\f".replace(delimiter, "")
         self._searched_in_vain = range(0)
         while line := self._take():
             record, _ = self._parse(line, delimiter)
-            if len(record.cells) == 1 and line.text is not None and not line.text.strip(blanks):
+            if len(record.cells) == 1 and line.text is not None and not line.text.strip(BLANKS):
                 continue
             yield record
 

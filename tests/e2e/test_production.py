@@ -65,6 +65,18 @@ def test_nothing_is_mounted_and_nothing_can_be_written(production: Running) -> N
             assert container["Config"]["User"] == "10001:10001"
 
 
+def test_the_image_holds_no_compiler_and_the_bytecode_of_everything(production: Running) -> None:
+    def shell(command: str) -> str:
+        return production.compose("exec", "-T", "fastapi", "sh", "-c", command, form="prod")
+
+    assert shell("command -v gcc || command -v cc || echo none").strip() == "none"
+    loaded = [
+        line for line in shell("python -v -c 'import src.main' 2>&1").splitlines() if "code object" in line
+    ]
+    assert loaded
+    assert [line for line in loaded if ".pyc" not in line] == [], "compiled at this start"
+
+
 def test_only_the_api_can_be_reached_from_the_host(production: Running) -> None:
     for service in ("redis", "postgres", "rqworker"):
         for container in production.containers(service):
@@ -75,7 +87,7 @@ def test_gunicorn_has_two_workers_a_core_and_one_more(production: Running) -> No
     (container,) = production.containers("fastapi")
     count = "import runpy; print(int(runpy.run_path('gunicorn.conf.py')['cores']() * 2) + 1)"
     wanted = int(production.compose("exec", "-T", "fastapi", "python", "-c", count, form="prod"))
-    top = ["docker", "top", container["Id"], "-eo", "args"]
+    top = ["docker", "top", container["Id"], "-eo", "pid,args"]
     processes = subprocess.run(top, capture_output=True, text=True, check=True).stdout.splitlines()
     gunicorn = [line for line in processes if "/venv/bin/gunicorn" in line and "docker-init" not in line]
     assert len(gunicorn) == wanted + 1, "the workers and their master"
@@ -123,6 +135,19 @@ def test_make_prod_again_replaces_the_code_and_nothing_else(production: Running)
     assert [after[name] for name in ("redis", "postgres")] == [before[name] for name in ("redis", "postgres")]
     assert not set(after["fastapi"]) & set(before["fastapi"])
     assert (production.folder / ".env").read_text("utf-8") == secrets
+
+
+def test_code_that_does_not_compile_replaces_nothing(production: Running) -> None:
+    before, version = container_ids(production), production.get("/version")
+    path = production.folder / "src" / "sales" / "jobs.py"
+    good = path.read_text("utf-8")
+    path.write_text(good + "\ndef broken(:\n", "utf-8")
+    try:
+        assert "SyntaxError" in production.make("prod", fails=True)
+    finally:
+        path.write_text(good, "utf-8")
+    assert container_ids(production) == before
+    assert production.get("/version")["code"] == version["code"]
 
 
 def test_data_survives_down_and_prod_again(production: Running) -> None:

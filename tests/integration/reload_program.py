@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT, wait_until
+from tests.integration.marked_processes import marked_processes
 
 MAIN = """
 import os, threading, time
@@ -115,14 +116,7 @@ class Program:
 
     def processes(self) -> list[psutil.Process]:
         """All processes that belong to the program, whoever their parent is."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("RELOAD_TEST") == self._mark:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return marked_processes("RELOAD_TEST", self._mark)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the supervisor a signal."""

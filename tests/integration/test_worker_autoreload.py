@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 from datetime import datetime
 
 import psutil
@@ -107,6 +106,7 @@ def test_a_killed_generation_is_replaced_and_its_job_taken_up_again(supervised: 
     supervised.wait_for_log("was killed (SIGKILL): starting it again")
     supervised.enqueue("note", 2)
     supervised.wait_for_begun(2)
+    supervised.let_time_pass()
     wait_until(lambda: 1 in supervised.ended, 60, "the second try")
     assert stop(supervised.processes[0]) == 0
 
@@ -120,7 +120,6 @@ def test_a_signal_lets_the_jobs_of_all_generations_finish(supervised: Workers) -
     supervised.wait_for_begun(2)
     os.killpg(supervised.processes[0].pid, signal.SIGINT)
     supervised.wait_for_log("running work is finished first")
-    time.sleep(0)
     supervised.redis.set("end", 1)
     assert supervised.processes[0].wait(20) == 0
     assert sorted(supervised.ended) == [1, 2]

@@ -20,6 +20,7 @@ from rq.job import Job, Retry
 from rq.serializers import JSONSerializer
 
 from tests.conftest import ROOT, wait_until
+from tests.integration.marked_processes import marked_processes
 
 JOBS = """
 import os, time
@@ -138,16 +139,16 @@ class Workers:
         decoded = [{name.decode(): value.decode() for name, value in fields.items()} for fields in hashes]
         return [fields for fields in decoded if fields and "death" not in fields]
 
+    def let_time_pass(self) -> None:
+        """Make every running job look as if its worker had last been heard of long ago."""
+        running = self.queue.started_job_registry.key
+        members: list[Any] = self.redis.zrange(running, 0, -1)
+        for member in members:
+            self.redis.zadd(running, {member: 1}, xx=True)
+
     def running(self) -> list[psutil.Process]:
         """All processes of these workers, whoever their parent is."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("WORKER_TEST") == self._mark:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return marked_processes("WORKER_TEST", self._mark)
 
     def kill_all(self) -> None:
         """End whatever a test left over."""

@@ -120,6 +120,17 @@ def test_one_image_serves_all_of_ours(form: str) -> None:
     assert {services(form)[name]["image"] for name in OURS} == {"sales-dashboard"}
 
 
+def test_only_development_starts_with_code_that_does_not_compile() -> None:
+    targets = {form: {services(form)[name]["build"].get("target") for name in OURS} for form in FORMS}
+    assert targets == {"base": {None}, "development": {"development"}, "production": {None}}
+
+
+def test_the_image_does_not_say_which_environment_it_is() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "ENVIRONMENT" not in dockerfile
+    assert "# syntax=" not in dockerfile, "the built-in frontend will do, without a registry"
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_missing_secret_says_what_to_do(form: str) -> None:
     files = [part for path in FORMS[form] for part in ("-f", str(path))]

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from src.sales.csv_records import BLOCK_BYTES
 from src.sales.importer import RejectedRow, SalesFile, SalesRow
 from tests.unit.sales_csv import HEADER, ROW, accepted, read, row_with, sales_file
 
@@ -59,6 +60,16 @@ def test_any_line_end_in_any_chunks(end: str, chunk_size: int) -> None:
         (4, "CAFÉ\nSIGN"),
         (6, "WHITE HANGING HEART"),
     ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_it_does_not_matter_where_the_importer_cuts_a_file(end: str) -> None:
+    row = row_with(Description='"É\nÉ"').replace("\n", end) + end
+    count = 1 + BLOCK_BYTES // len(row)
+    for pad in range(len(row.encode())):
+        rows = accepted(f"{HEADER}{end}{' ' * pad}{end}" + row * count)
+        assert [row.line for row in rows] == list(range(3, 3 + 2 * count, 2))
+        assert {row.description for row in rows} == {"É\nÉ"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
@@ -169,7 +180,9 @@ def test_a_quote_that_never_closes_costs_one_row(after: int) -> None:
 
 def test_a_quote_that_never_closes_does_not_take_the_quotes_of_later_rows_for_its_end() -> None:
     quoted = row_with(Description='"SIGN, ""OPEN"""')
-    content = "\n".join([HEADER, row_with(Description='"OPEN'), ROW, quoted, quoted])
+    broken = row_with(Description='"ONE\nTWO"')
+    content = "\n".join([HEADER, row_with(Description='"OPEN'), ROW, broken, quoted, quoted])
+    assert [line for line, _ in lines_and_reasons(content)] == [2, 3, 4, 6, 7]
     assert [line for line, reason in lines_and_reasons(content) if reason] == [2]
 
 

@@ -58,6 +58,7 @@ def test_a_rejected_row_names_the_column_as_the_file_spells_it() -> None:
 
 def test_a_column_that_is_ignored_may_be_named_twice_and_hold_anything() -> None:
     assert len(accepted(f"{HEADER},Note,Note\n{ROW},\x07,\ufffe\n")) == 1
+    assert len(accepted(f"{HEADER},#\xe9\n{ROW},\n".encode("cp1252").replace(b"#", b"\x81"))) == 1
 
 
 @pytest.mark.parametrize(

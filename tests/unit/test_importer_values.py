@@ -218,4 +218,5 @@ def test_tabs_and_line_breaks_are_text() -> None:
 def test_a_reason_quotes_little_and_only_what_prints(column: str) -> None:
     _, reason = reject_row(**{column: "\u202e" + "x" * 60_000})
     assert reason.startswith("'�xxx")
+    assert "x…' is " in reason
     assert len(reason) < 80

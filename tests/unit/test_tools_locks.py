@@ -1,0 +1,32 @@
+"""The locked packages: what production runs is what development tests."""
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _pins(name: str) -> dict[str, str]:
+    return dict(re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / name).read_text()))
+
+
+def test_development_has_the_versions_of_production() -> None:
+    assert _pins("requirements.txt").items() <= _pins("requirements-dev.txt").items()
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, wanted in (
+        ("requirements.txt", project["project"]["dependencies"]),
+        ("requirements-dev.txt", project["dependency-groups"]["dev"]),
+    ):
+        assert {re.split(r"[\[;<>=~ ]", each)[0] for each in wanted} <= _pins(name).keys(), (
+            f"run `make lock`: {name}"
+        )
+
+
+def test_the_locks_name_no_host_and_no_path() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (ROOT / name).read_text()
+        assert not re.findall(r"://|--index|--find-links|--extra|(?m:^ *# .*\s/)", text)
