@@ -12,8 +12,8 @@ from rq.utils import as_text
 class BlockingPop:
     """Waits in Redis on a connection of its own, whose number is known, so that `CLIENT UNBLOCK` can end it.
 
-    Redis does one thing after the other: either the job moves to this client, then unblocking does nothing, or
-    the client is unblocked, then the job stays in the queue.
+    Redis does one thing after the other: either the job moves to this client, and unblocking does nothing, or
+    the client is unblocked, and the job stays in the queue.
     """
 
     def __init__(self, queue: Queue, seconds: int) -> None:

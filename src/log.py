@@ -25,6 +25,8 @@ def configure_logging(settings: Settings, role: str) -> None:
         handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
     logging.captureWarnings(capture=True)
+    # It says at each start which plugins it has.
+    logging.getLogger("alembic.runtime.plugins").setLevel("WARNING")
     level = settings.log_level.upper()
     logging.getLogger("src").setLevel(level)
     # RQ's own debug log is about RQ: a dozen lines a job.

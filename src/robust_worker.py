@@ -119,10 +119,13 @@ class RobustWorker(Worker):
         self._stop = Wakeup()
         self._stop_signal_at: float | None = None
         self._takes_jobs = False
-        self._waiting = BlockingPop(self.queues[0], POP_TIMEOUT)
         self._popped: str | None = None
         self._job_start: int | None = None
         self._is_redis_away = False
+
+    @functools.cached_property
+    def _waiting(self) -> BlockingPop:
+        return BlockingPop(self.queues[0], POP_TIMEOUT)
 
     # Stopping
 
@@ -147,10 +150,17 @@ class RobustWorker(Worker):
         while self._takes_jobs:
             with contextlib.suppress(*REDIS_AWAY):
                 self._waiting.interrupt()
-            if self._job_start is not None and select.select([self._job_start], [], [], 0)[0]:
+            if self._has_job_begun():
                 break
             time.sleep(0.002)
         self.on_quiet()
+
+    def _has_job_begun(self) -> bool:
+        """Whether the job that was taken is being run: its process has let go of the pipe."""
+        try:
+            return self._job_start is not None and bool(select.select([self._job_start], [], [], 0)[0])
+        except (OSError, ValueError):  # closed since: it has ended, even
+            return True
 
     # Taking a job
 
