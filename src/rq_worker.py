@@ -4,6 +4,7 @@ With RQ_WORKER_AUTORELOAD it is a supervisor that imports nothing of the applica
 workers, each with the code as it was when it started. Without, it is one worker, and nothing is watched.
 """
 
+import gc
 import logging
 import signal
 import sys
@@ -107,6 +108,7 @@ def _load() -> Callable[[], RobustWorker]:
     from src import database, health
 
     import_jobs()
+    gc.freeze()  # what is loaded stays, so that forked jobs need not look through it, and share its memory
     return lambda: RobustWorker(
         get_queue(),
         connection=get_redis(),

@@ -1,10 +1,10 @@
 """Real services for the tests: Redis as a process, SQLite as a file, Postgres where there is one."""
 
-import getpass
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def redis_url(redis_server: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """TEST_POSTGRES_URL, whose user may create databases, else a cluster of the test session's own."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
@@ -54,20 +54,17 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
     if not found:
         pytest.skip("no Postgres: there is neither TEST_POSTGRES_URL nor initdb on this machine")
-    with _postgres_cluster(Path(found).resolve().parent, tmp_path_factory) as url:
-        yield url
+    # Not in pytest's folder, which is the user's alone: Postgres refuses to run as root.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        with _postgres_cluster(Path(found).resolve().parent, Path(folder)) as url:
+            yield url
 
 
 @contextmanager
-def _postgres_cluster(binaries: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    directory = tmp_path_factory.mktemp("postgres")
-    user = getpass.getuser() if os.geteuid() else "nobody"  # Postgres refuses to run as root
+def _postgres_cluster(binaries: Path, directory: Path) -> Iterator[str]:
     if not os.geteuid():
-        os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
-        for parent in (directory, *directory.parents):
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
-    run_as: dict[str, Any] = {} if os.geteuid() else {"user": user}
+        os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
+    run_as: dict[str, Any] = {} if os.geteuid() else {"user": "nobody"}
     port = free_port()
     options = (
         f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"

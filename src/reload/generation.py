@@ -5,6 +5,7 @@ this file is in, is imported before errors are looked after. It imports the stan
 """
 
 import contextlib
+import gc
 import hashlib
 import importlib
 import marshal
@@ -242,6 +243,7 @@ def run(order: Order) -> None:
     Raises:
         SystemExit: the code can't be loaded; the supervisor knows why.
     """
+    gc.freeze()  # what the fork server has loaded is shared memory as long as nobody looks through it
     _leave_fork_server()
     # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

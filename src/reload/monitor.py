@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event, Thread
 
-from . import events
+from .events import are_likely, read_events
 from .tree import Signature, is_skipped, scan, signature
 
 logger = logging.getLogger(__name__)
 
-CPU_SHARE = 0.005
-"""Share of a core that looking at the files may cost."""
+CPU_SHARE = 0.004
+"""Share of a core that looking at the files may cost; a little less than what is promised."""
 
 SHORTEST_INTERVAL = 0.1
 """Seconds between two looks, however small the tree is."""
@@ -61,8 +61,8 @@ class CodeChangeMonitor:
         self._files: dict[str, Signature] = {}
         self._digests: dict[str, bytes] = {}
         self._racy: set[str] = set()
-        self._scan_cost = 0.0
-        self._trusts_events = events.are_likely(self._root)
+        self._cost = 0.0
+        self._trusts_events = are_likely(self._root)
         self._has_events = True
         self._announced: deque[str] = deque()
         self._unannounced: set[str] = set()
@@ -86,14 +86,14 @@ class CodeChangeMonitor:
     @property
     def interval(self) -> float:
         """Seconds until the next look, if no event comes before."""
-        affordable = self._scan_cost / CPU_SHARE
+        affordable = self._cost / CPU_SHARE
         if not self._has_events:
             return min(max(affordable, SHORTEST_INTERVAL), self._check_interval)
         return max(affordable, self._check_interval) if self._trusts_events else self._check_interval
 
     def _listen(self) -> None:
         try:
-            events.read_events(self._root, self._announce, self._stop)
+            read_events(self._root, self._announce, self._stop)
         except Exception as error:  # noqa: BLE001  whatever goes wrong here, looking at the files still works
             if not self._stop.is_set():
                 self._give_up_events(f"{type(error).__name__}: {error}")
@@ -136,10 +136,13 @@ class CodeChangeMonitor:
             self._give_up_events("a change came without one")
 
     def _look_everywhere(self) -> set[str]:
+        started = time.thread_time()
         files = self._scan()
         suspects = {path for path, found in files.items() if self._files.get(path) != found} | self._racy
         suspects |= self._files.keys() - files.keys()
-        return {path for path in suspects if self._has_changed(path)}
+        changed = {path for path in suspects if self._has_changed(path)}
+        self._cost = time.thread_time() - started
+        return changed
 
     def _look_at_announced(self) -> set[str]:
         paths = set()
@@ -165,9 +168,7 @@ class CodeChangeMonitor:
         return not os.path.exists(path) and any(known.startswith(path + os.sep) for known in self._files)
 
     def _scan(self) -> dict[str, Signature]:
-        started = time.thread_time()
         found = scan(self._root)
-        self._scan_cost = time.thread_time() - started
         for directory in found.unreadable:
             below = os.path.join(directory, "")
             found.files.update({path: known for path, known in self._files.items() if path.startswith(below)})

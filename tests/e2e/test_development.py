@@ -3,13 +3,11 @@
 import os
 import signal
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e import sales
 from tests.e2e.running import Running
 
 READY = "Ready.\n  Page"
@@ -64,25 +62,16 @@ def test_a_syntax_error_does_not_end_the_worker_and_mending_it_brings_the_new_co
     development: Running,
 ) -> None:
     before, containers = len(development.output()), started_at(development, "rqworker")
-    path = development.folder / "src" / "sales" / "jobs.py"
+    path = development.folder / "src" / "job_queue.py"
     good = path.read_text("utf-8")
     edit(path, good + "\ndef broken(:\n")
     try:
-        development.wait_for_line("Code change detected: sales/jobs.py", after=before)
-        development.wait_for_line("the last good code works on: src/sales/jobs.py:", after=before)
+        development.wait_for_line("Code change detected: job_queue.py", after=before)
+        development.wait_for_line("the last good code works on: src/job_queue.py:", after=before)
     finally:
         edit(path, good + "\n# mended\n")
     development.wait_for_code(development.code(), workers=1)
     assert started_at(development, "rqworker") == containers, "the container went on"
-
-
-def test_the_real_sales_add_up(development: Running) -> None:
-    content, by_country = sales.real()
-    ended = development.import_file(content)
-    assert (ended["status"], ended["rows_done"], ended["rows_rejected"]) == ("finished", 10_000, 0)
-    summary = development.get("/api/v1/sales/summary?group_by=country")
-    assert {group["key"]: Decimal(group["revenue"]) for group in summary["groups"]} == by_country
-    assert Decimal(summary["total"]) == sum(by_country.values())
 
 
 def test_a_new_migration_makes_it_wait_until_it_is_applied(development: Running) -> None:

@@ -86,7 +86,7 @@ def test_an_idle_worker_leaves_at_once(workers: Workers) -> None:
 
 def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers) -> None:
     number = 0
-    for round_ in range(6):
+    for round_ in range(4):
         process = workers.start()
         wait_until(workers.registered, what="the worker")
         for _ in range(20 + 7 * round_):

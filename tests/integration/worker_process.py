@@ -145,6 +145,7 @@ class Workers:
         members: list[Any] = self.redis.zrange(running, 0, -1)
         for member in members:
             self.redis.zadd(running, {member: 1}, xx=True)
+        self.redis.delete(f"rq:maintenance:{self.queue.name}")
 
     def running(self) -> list[psutil.Process]:
         """All processes of these workers, whoever their parent is."""

@@ -10,8 +10,8 @@ from threading import Event
 
 import pytest
 
-from src.reload import CodeChangeMonitor, events
-from src.reload.events import Announce
+from src.reload import CodeChangeMonitor, monitor
+from src.reload.events import Announce, read_watchfiles
 from tests.conftest import wait_until
 
 NEVER = 3600.0
@@ -61,14 +61,14 @@ def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
         announce([root])
         stop.wait()
 
-    monkeypatch.setattr(events, "read_events", read_nothing)
+    monkeypatch.setattr(monitor, "read_events", read_nothing)
 
 
 @pytest.fixture(params=["events", "watchfiles", "polling"])
 def watched(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     """The tree, watched in each of the ways."""
     if request.param == "watchfiles":
-        monkeypatch.setattr(events, "read_events", events.read_watchfiles)
+        monkeypatch.setattr(monitor, "read_events", read_watchfiles)
     if request.param == "polling":
         request.getfixturevalue("no_events")
     watched = Watched(root, 0.05 if request.param == "polling" else NEVER)
@@ -186,7 +186,7 @@ def test_when_the_system_has_no_more_watches_it_polls(
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(events, "read_events", refuse)
+    monkeypatch.setattr(monitor, "read_events", refuse)
     watched = Watched(root, 2.0)
     wait_until(lambda: "No file events" in caplog.text)
     (root / "main.py").write_text("A = 2\n")
