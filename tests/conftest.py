@@ -55,9 +55,11 @@ def postgres_server() -> Iterator[str]:
     if not found:
         pytest.skip("no Postgres: there is neither TEST_POSTGRES_URL nor initdb on this machine")
     # Not in pytest's folder, which is the user's alone: Postgres refuses to run as root.
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        with _postgres_cluster(Path(found).resolve().parent, Path(folder)) as url:
-            yield url
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-") as folder,
+        _postgres_cluster(Path(found).resolve().parent, Path(folder)) as url,
+    ):
+        yield url
 
 
 @contextmanager
