@@ -45,7 +45,7 @@ def report(job_id: str, done: int, total: int | None, state: str = "running") ->
         logger.warning("Redis is away: progress of job %s not told", job_id)
 
 
-async def news(job_id: str, at_least_every: float = 1.0) -> AsyncIterator[Progress | None]:
+async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | None]:
     """Yield what a job tells, its last word first, and None after a silence, since news may get lost.
 
     Args:

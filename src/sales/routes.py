@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from starlette.concurrency import run_in_threadpool
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"])
 
 EVENTS_A_SECOND = 5
+
+LONGEST_SILENCE = 0.5
+"""Seconds after which the stream looks by itself, at the import and whether the server shuts down."""
 
 
 @router.post(
@@ -78,12 +82,17 @@ def get_import(import_id: uuid.UUID) -> ImportView:
 async def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
     """The import as server-sent events of type `progress`, one whenever it changes, until it has ended."""
     await run_in_threadpool(_found, import_id)
-    return EventSourceResponse(_events(import_id))
+    leaving = anyio.Event()
+    return EventSourceResponse(
+        _events(import_id, leaving), shutdown_event=leaving, shutdown_grace_period=LONGEST_SILENCE + 1
+    )
 
 
-async def _events(import_id: uuid.UUID) -> AsyncIterator[JSONServerSentEvent]:
+async def _events(import_id: uuid.UUID, leaving: anyio.Event) -> AsyncIterator[JSONServerSentEvent]:
     sent = None
-    async for _ in news(str(import_id)):
+    async for _ in news(str(import_id), at_least_every=LONGEST_SILENCE):
+        if leaving.is_set():
+            return  # the server shuts down: the client comes again
         view = ImportView.model_validate(await run_in_threadpool(_found, import_id))
         if view != sent:
             yield JSONServerSentEvent(view.model_dump(mode="json"), event="progress")
