@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import marshal
 import os
+import shutil
 import signal
 import site
 import sys
@@ -134,7 +135,8 @@ class Generation:
                     self._hangs()
                     continue
                 message = self._connection.recv()
-            except (EOFError, OSError):
+            except (EOFError, OSError):  # the supervisor is gone, and can't clean up any more
+                shutil.rmtree(CachingLoader.cache, ignore_errors=True)
                 message = "stop"
             if message == "go":
                 self._may_work.put(item=True)

@@ -30,8 +30,8 @@ class Launcher:
 
     def __init__(self) -> None:
         self._packages: list[str] = []
-        self._cache = tempfile.TemporaryDirectory(prefix="reload-")
-        self._child = py_compile.compile(str(CHILD), str(Path(self.cache, "generation.pyc")), doraise=True)
+        self._cache = tempfile.TemporaryDirectory(prefix="reload-", ignore_cleanup_errors=True)
+        self._child = Path(self.cache, "generation.pyc")
 
     @property
     def cache(self) -> str:
@@ -40,6 +40,9 @@ class Launcher:
 
     def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
         """Start a generation; may wait for the fork server to have loaded its packages."""
+        if not self._child.exists():  # at first, or when something cleaned up the temporary files
+            Path(self.cache).mkdir(mode=0o700, exist_ok=True)
+            py_compile.compile(str(CHILD), str(self._child), doraise=True)
         if self._packages:
             try:
                 return self._start("forkserver", name, order)
@@ -70,7 +73,7 @@ class Launcher:
     def _start(self, method: str, name: str, order: tuple[Any, ...]) -> BaseProcess:
         context = multiprocessing.get_context(method)
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=runpy.run_path, args=(self._child, {"order": order}, RUN_NAME), name=name
+            target=runpy.run_path, args=(str(self._child), {"order": order}, RUN_NAME), name=name
         )
         with _signals_kept_from_children(), _no_main_module():
             process.start()
@@ -83,7 +86,12 @@ class Launcher:
 def _within(seconds: float, function: Callable[[], object] | None) -> None:
     """Call a function of the standard library that has no public name, if it is there; wait only so long."""
     if function:
-        thread = threading.Thread(target=function, daemon=True)
+
+        def attempt() -> None:
+            with contextlib.suppress(OSError):  # it is gone already
+                function()
+
+        thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
         thread.join(seconds)
 

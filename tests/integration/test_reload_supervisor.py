@@ -1,6 +1,7 @@
 """The supervisor: hand-over without a gap, broken code, crashes, and an end without leftovers."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -121,6 +122,20 @@ def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program
     for version in range(2, 9):
         running.save("version.py", f"VERSION = {version}\n")
         running.wait_for("working", version)
+
+
+def test_a_cleaned_up_cache_is_made_again(program: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(temporary))
+        program.start()
+    program.wait_for_log("New worker at work")
+    shutil.rmtree(next(temporary.glob("reload-*")))
+    program.save("version.py", "VERSION = 2\n")
+    program.wait_for("working", 2)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert not list(temporary.glob("reload-*"))
 
 
 def test_many_files_at_once_give_one_hand_over(running: Program) -> None:
