@@ -15,10 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.database import ROOT, get_engine
 from src.job_queue import REDIS_AWAY, get_redis
+from src.reload import problem
 from src.reload.fingerprint import fingerprint
 from src.settings import get_settings
 
-CODE = fingerprint(Path(__file__).parent)
+SRC = Path(__file__).parent
+CODE = fingerprint(SRC)
 """Fingerprint of all `.py` files under `src`, as they were when this process loaded them."""
 LOADED_AT = datetime.now(UTC)
 """When this process loaded its code."""
@@ -35,6 +37,16 @@ class Worker(BaseModel):
     state: str = Field(description="RQ's state of a worker.", examples=["idle", "busy"])
 
 
+class OnDisk(BaseModel):
+    """Code that the API does not run, though it is there."""
+
+    code: str = Field(description="Fingerprint of the code on disk.", examples=["c0ffee123456"])
+    problem: str | None = Field(
+        description="Why it does not run, with file and line.",
+        examples=["src/main.py:12: SyntaxError: invalid syntax"],
+    )
+
+
 class Version(BaseModel):
     """Which code runs where."""
 
@@ -42,6 +54,7 @@ class Version(BaseModel):
     code: str = Field(description="Fingerprint of the API's code.", examples=["c0ffee123456"])
     loaded_at: datetime
     workers: list[Worker]
+    on_disk: OnDisk | None = Field(default=None, description="In development, where it is not what runs.")
 
 
 class Status(BaseModel):
@@ -133,7 +146,20 @@ def ready() -> Status:
     return Status()
 
 
-@router.get("/version")
+def on_disk() -> OnDisk | None:
+    """The code on disk in development, where the API does not run it: it is being loaded, or it is broken."""
+    if get_settings().environment == "production" or (code := fingerprint(SRC)) == CODE:
+        return None
+    return OnDisk(code=code, problem=problem.current())
+
+
+@router.get("/version", response_model_exclude_none=True)
 def version() -> Version:
     """Which code the API and every worker run: the same tree gives the same `code` in every process."""
-    return Version(environment=get_settings().environment, code=CODE, loaded_at=LOADED_AT, workers=workers())
+    return Version(
+        environment=get_settings().environment,
+        code=CODE,
+        loaded_at=LOADED_AT,
+        workers=workers(),
+        on_disk=on_disk(),
+    )

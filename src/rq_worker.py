@@ -82,7 +82,7 @@ def _supervise(settings: Settings) -> int:
 
     supervisor = Supervisor(
         "src.rq_worker:generation",
-        SRC,
+        [SRC],
         check_interval=settings.rq_worker_check_interval,
         max_restarts=settings.rq_worker_max_restarts,
     )

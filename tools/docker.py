@@ -11,7 +11,9 @@ from typing import Any
 from tools import ports, project, ready
 from tools.console import ToolError, say
 
-_GUNICORN = {"services": {"fastapi": {"command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}}
+_GUNICORN = {
+    "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
+}
 # Without it `up --wait` takes the end of the migration for a failure; in the files, Swarm would reject it.
 _MIGRATED = {
     "services": {"fastapi": {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}}}

@@ -78,7 +78,8 @@ def _api_command(target: str, environment: dict[str, str], port: int) -> list[st
     for folder in ("src", "migrations"):
         reload += ["--reload-dir", str(project.ROOT / folder)]
     address = ["--host", _HOST, "--port", str(port)]
-    return _python("uvicorn", "src.main:app", *address, *reload, "--log-level", "debug")
+    # The same command line as in docker-compose.dev.yml.
+    return _python("src.reload", "uvicorn", "src.main:app", *address, *reload, "--log-level", "debug")
 
 
 def _redis(environment: dict[str, str]) -> Process:

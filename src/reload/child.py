@@ -20,7 +20,7 @@ class Program(NamedTuple):
     target: str
     """`module:function`."""
     arguments: tuple[Any, ...]
-    watch_dir: str
+    watch_dirs: tuple[str, ...]
     import_timeout: float
 
 

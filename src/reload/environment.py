@@ -9,9 +9,8 @@ from pathlib import Path
 class Environment:
     """Knows what was there when the supervisor started and what has changed since."""
 
-    def __init__(self, watch_dir: Path) -> None:
-        self._watch_dir = watch_dir.resolve()
-        self._env_file = self._watch_dir.parent / ".env"
+    def __init__(self) -> None:
+        self._env_file = Path(".env").absolute()
         paths = sysconfig.get_paths()
         self._packages = {
             Path(path) for path in (paths["purelib"], paths["platlib"], *site.getsitepackages())
@@ -25,14 +24,15 @@ class Environment:
         return before != self._packages_stamp
 
     def env_file_changed(self) -> bool:
-        """Whether `.env` beside the watched folder was changed since the last call."""
+        """Whether `.env` in the working directory was changed since the last call."""
         before, self._env_stamp = self._env_stamp, self._stamp({self._env_file})
         return before != self._env_stamp
 
-    def own_files(self, names: list[str]) -> list[str]:
+    @staticmethod
+    def own_files(paths: list[str]) -> list[str]:
         """Those of the changed files that this very process has loaded, too."""
         loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        return [name for name in names if str(self._watch_dir / name) in loaded]
+        return [path for path in paths if path in loaded]
 
     @staticmethod
     def _stamp(paths: set[Path]) -> dict[Path, int]:

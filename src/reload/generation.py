@@ -46,7 +46,7 @@ class Order(NamedTuple):
     target: str
     """`module:function`, called with a `Generation` and the arguments."""
     arguments: tuple[Any, ...]
-    watch_dir: str
+    watch_dirs: tuple[str, ...]
     import_timeout: float
     cache: str
     """A folder for compiled code."""
@@ -59,9 +59,11 @@ class Generation:
     `ready` is called to stop it, and it says `quiet` once it begins nothing new.
     """
 
-    def __init__(self, connection: "Connection[Any, Any]", watch_dir: str, import_timeout: float) -> None:
+    def __init__(
+        self, connection: "Connection[Any, Any]", watch_dirs: tuple[str, ...], import_timeout: float
+    ) -> None:
         self._connection = connection
-        self._watch_dir = os.path.join(os.path.realpath(watch_dir), "")
+        self._watch_dirs = tuple(os.path.join(os.path.realpath(each), "") for each in watch_dirs)
         self._deadline: float | None = time.monotonic() + import_timeout
         self._import_timeout = import_timeout
         self._modules = set(sys.modules)
@@ -116,7 +118,7 @@ class Generation:
         own = [
             frame
             for frame in frames
-            if frame[0].startswith(self._watch_dir) and frame[0] != run.__code__.co_filename
+            if frame[0].startswith(self._watch_dirs) and frame[0] != run.__code__.co_filename
         ]
         filename, line = (own or frames)[-1]
         return f"{self._shorten(filename)}:{line}"
@@ -189,10 +191,10 @@ class CachingLoader(SourceFileLoader):
         return code
 
 
-def _load_by_content(watch_dir: str, cache: str) -> None:
-    """Have `CachingLoader` load everything below the watched directory, and the package that it is."""
-    root = os.path.realpath(watch_dir)
-    parent = os.path.dirname(root)
+def _load_by_content(watch_dirs: tuple[str, ...], cache: str) -> None:
+    """Have `CachingLoader` load everything below the watched directories, and the packages that they are."""
+    roots = tuple(os.path.join(os.path.realpath(each), "") for each in watch_dirs)
+    parents = {os.path.dirname(root[:-1]) for root in roots}
     CachingLoader.cache = cache
     loaders = (
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
@@ -202,7 +204,7 @@ def _load_by_content(watch_dir: str, cache: str) -> None:
 
     def is_ours(path: str) -> bool:
         real = os.path.realpath(path)
-        return real == parent or os.path.join(real, "").startswith(os.path.join(root, ""))
+        return real in parents or os.path.join(real, "").startswith(roots)
 
     def find(path: str) -> FileFinder:
         if not is_ours(path):
@@ -250,8 +252,8 @@ def run(order: Order) -> None:
     # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    generation = Generation(order.connection, order.watch_dir, order.import_timeout)
-    _load_by_content(order.watch_dir, order.cache)
+    generation = Generation(order.connection, order.watch_dirs, order.import_timeout)
+    _load_by_content(order.watch_dirs, order.cache)
     try:
         module, _, function = order.target.partition(":")
         getattr(importlib.import_module(module), function)(generation, *order.arguments)

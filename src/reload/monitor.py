@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from .events import are_likely, read_events
-from .tree import Signature, is_skipped, scan, signature
+from .tree import Signature, is_python, is_skipped, scan, signature
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,11 @@ class CodeChangeMonitor:
     """
 
     def __init__(
-        self, watch_dir: Path | str, on_change: Callable[[list[str]], None], check_interval: float = 2.0
+        self,
+        watch_dir: Path | str,
+        on_change: Callable[[list[str]], None],
+        check_interval: float = 2.0,
+        is_code: Callable[[str], bool] = is_python,
     ) -> None:
         """Watch a directory once `start` is called.
 
@@ -54,10 +58,12 @@ class CodeChangeMonitor:
             watch_dir: the folder of the code.
             on_change: called in the monitor's thread with the changed files, relative to `watch_dir`, sorted.
             check_interval: seconds between two looks at the modification times.
+            is_code: tells by its path whether a file counts.
         """
         self._root = os.path.realpath(watch_dir)
         self._on_change = on_change
         self._check_interval = check_interval
+        self._is_code = is_code
         self._files: dict[str, Signature] = {}
         self._digests: dict[str, bytes] = {}
         self._racy: set[str] = set()
@@ -150,7 +156,7 @@ class CodeChangeMonitor:
             paths.add(self._announced.popleft())
         if paths:
             self._unannounced.clear()
-        code = {path for path in paths if path.endswith(".py") and not os.path.isdir(path)}
+        code = {path for path in paths if self._is_code(path) and not os.path.isdir(path)}
         changed = {path for path in code if self._is_watched(path) and self._has_changed(path)}
         if any(self._is_directory(path) for path in paths - code):
             changed |= self._look_everywhere()
@@ -168,7 +174,7 @@ class CodeChangeMonitor:
         return not os.path.exists(path) and any(known.startswith(path + os.sep) for known in self._files)
 
     def _scan(self) -> dict[str, Signature]:
-        found = scan(self._root)
+        found = scan(self._root, self._is_code)
         for directory in found.unreadable:
             below = os.path.join(directory, "")
             found.files.update({path: known for path, known in self._files.items() if path.startswith(below)})

@@ -1,14 +1,19 @@
 """Keeps one generation of a program at work and replaces it when the code changes, without a gap."""
 
+import contextlib
+import functools
 import logging
+import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
+from . import problem
 from .burst import Burst, listed
 from .child import Child, Program
 from .crashes import Crashes
@@ -16,6 +21,7 @@ from .environment import Environment
 from .hand_over import HandOvers
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
+from .tree import is_python
 from .wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
@@ -36,12 +42,14 @@ class Supervisor:
     def __init__(
         self,
         target: str,
-        watch_dir: Path,
+        watch_dirs: Sequence[Path],
         *,
         arguments: tuple[Any, ...] = (),
         check_interval: float = 2.0,
         max_restarts: int = 10,
         import_timeout: float = 30.0,
+        is_code: Callable[[str], bool] = is_python,
+        say_changes: Callable[[list[str]], None] | None = None,
         noun: str = "worker",
     ) -> None:
         """Prepare; `run` starts the program.
@@ -49,18 +57,26 @@ class Supervisor:
         Args:
             target: `module:function`, called in each generation with a `generation.Generation` and
                 `arguments`; it is not imported here.
-            watch_dir: the folder of the code.
+            watch_dirs: the folders of the code.
             arguments: passed on; must be picklable, may hold sockets.
             check_interval: seconds between two looks at the files, see `CodeChangeMonitor`.
             max_restarts: how often in a row a generation that dies is replaced.
             import_timeout: seconds that loading the code may take.
+            is_code: tells by its path whether a file counts.
+            say_changes: logs changed files, given their paths, in other words than the supervisor's own.
             noun: what the log calls the program.
         """
-        self._program = Program(target, arguments, str(watch_dir), import_timeout)
+        self._roots = [os.path.realpath(each) for each in watch_dirs]
+        self._program = Program(target, arguments, tuple(self._roots), import_timeout)
         self._noun = noun
         self._launcher = Launcher()
-        self._environment = Environment(watch_dir)
-        self._monitor = CodeChangeMonitor(watch_dir, self._note_change, check_interval)
+        self._problem = problem.offer(self._launcher.cache)
+        self._environment = Environment()
+        self._say_paths = say_changes or self._say_names
+        self._monitors = [
+            CodeChangeMonitor(root, functools.partial(self._note_change, root), check_interval, is_code)
+            for root in self._roots
+        ]
         self._burst = Burst()
         self._wakeup = Wakeup()
         self._changes: SimpleQueue[list[str]] = SimpleQueue()
@@ -86,7 +102,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
         try:
-            self._monitor.start()
+            for monitor in self._monitors:
+                monitor.start()
             self._start_at = time.monotonic()
             self._keep_time()
             while self._children or self._stopped_at is None:
@@ -94,7 +111,8 @@ class Supervisor:
                 self._keep_time()
             return self._exit_code
         finally:
-            self._monitor.stop()
+            for monitor in self._monitors:
+                monitor.stop()
             for child in self._children:
                 child.kill()
             self._launcher.stop()
@@ -103,8 +121,8 @@ class Supervisor:
         self._signals.put((number, time.monotonic()))
         self._wakeup.set()
 
-    def _note_change(self, names: list[str]) -> None:
-        self._changes.put(names)
+    def _note_change(self, root: str, names: list[str]) -> None:
+        self._changes.put([os.path.join(root, name) for name in names])
         self._wakeup.set()
 
     def _wait(self) -> None:
@@ -137,10 +155,10 @@ class Supervisor:
             if self._candidate and self._candidate.ready and not self._hand_overs.coming:
                 self._let_work(self._candidate)
 
-    def _change(self, names: list[str]) -> None:
+    def _change(self, paths: list[str]) -> None:
         if self._stopped_at is not None:
             return
-        is_first = self._burst.add(names)
+        is_first = self._burst.add(paths)
         self._crashes.forgive()
         if self._candidate and self._burst.is_endless:
             return  # what is being loaded is handed over, the rest comes after it
@@ -185,10 +203,23 @@ class Supervisor:
                 self._reject(child, place, reason, trace)
 
     def _say_changes(self) -> None:
-        if names := self._burst.unsaid():
-            logger.info("Code change detected: %s", listed(names))
-            if own := self._environment.own_files(names):
-                logger.warning("The supervisor itself keeps the old %s until a restart", listed(own))
+        if paths := self._burst.unsaid():
+            self._say_paths(paths)
+            if own := self._environment.own_files(paths):
+                names = listed(self._names(own))
+                logger.warning("The supervisor itself keeps the old %s until a restart", names)
+
+    def _say_names(self, paths: list[str]) -> None:
+        logger.info("Code change detected: %s", listed(self._names(paths)))
+
+    def _names(self, paths: list[str]) -> list[str]:
+        """The paths, each relative to the watched folder that it is in."""
+        return [
+            Path(path).relative_to(root).as_posix()
+            for path in paths
+            for root in self._roots
+            if path.startswith(os.path.join(root, ""))
+        ]
 
     def _reject(self, child: Child, place: str, reason: str, trace: str) -> None:
         """Broken code: whatever worked before works on."""
@@ -196,12 +227,15 @@ class Supervisor:
         outlook = "the last good code works on" if self._current else "waiting for the next save"
         logger.error("Code can't be loaded, %s: %s: %s", outlook, place, reason)
         logger.debug("%s", trace)
+        with contextlib.suppress(OSError):
+            self._problem.write_text(f"{place}: {reason}")
         self._candidate = None
         child.kill()
         if self._burst.end():
             self._change([])
 
     def _let_work(self, new: Child) -> None:
+        self._problem.unlink(missing_ok=True)
         began = self._burst.began
         self._hand_overs.begin(new, began or new.started, is_change=began is not None)
         self._candidate = None

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "venv"})
@@ -14,6 +15,12 @@ Signature = tuple[int, int, int]
 def is_skipped(name: str) -> bool:
     """Whether a file or directory of this name is never code: hidden, or a cache."""
     return name.startswith(".") or name in SKIPPED
+
+
+def is_python(path: str) -> bool:
+    """Whether a file of this path is Python code, and not a hidden one that an editor is writing."""
+    name = path.rpartition(os.sep)[2]
+    return name.endswith(".py") and not name.startswith(".")
 
 
 def signature(status: os.stat_result) -> Signature:
@@ -30,14 +37,15 @@ class Scan:
     """Directories that are there but could not be read: nothing is known about what is below them."""
 
 
-def scan(root: str) -> Scan:
-    """Look at every `.py` file below `root`.
+def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
+    """Look at every file of code below `root`.
 
     Symbolic links to directories are followed when they lead out of `root`, each target once; those that stay
     inside lead to what is scanned anyway. What vanishes meanwhile is left out.
 
     Args:
         root: a real path (`os.path.realpath`).
+        is_code: tells it by a file's path.
     """
     found = Scan()
     linked: set[str] = set()
@@ -47,7 +55,7 @@ def scan(root: str) -> Scan:
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    if _is_code(entry, found.files) or is_skipped(entry.name):
+                    if (is_code(entry.path) and _is_file(entry, found.files)) or is_skipped(entry.name):
                         continue
                     if _is_to_be_entered(entry, root, linked):
                         pending.append(entry.path)
@@ -58,9 +66,7 @@ def scan(root: str) -> Scan:
     return found
 
 
-def _is_code(entry: os.DirEntry[str], files: dict[str, Signature]) -> bool:
-    if not entry.name.endswith(".py") or entry.name.startswith("."):
-        return False
+def _is_file(entry: os.DirEntry[str], files: dict[str, Signature]) -> bool:
     try:
         status = entry.stat()
     except OSError:  # gone since, or a link that leads nowhere

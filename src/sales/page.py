@@ -31,6 +31,7 @@ def index(request: Request) -> HTMLResponse:
             "environment": get_settings().environment,
             "code": health.CODE,
             "workers": health.workers(),
+            "on_disk": health.on_disk(),
             "max_upload_mb": get_settings().max_upload_mb,
             "imports": [ImportView.model_validate(row) for row in imports.newest(IMPORTS)],
             "total": by_day.model_dump()["total"],

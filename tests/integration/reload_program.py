@@ -43,7 +43,7 @@ from src.reload import Supervisor
 
 logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(message)s", stream=sys.stdout)
 options = json.loads(sys.argv[1])
-sys.exit(Supervisor("pkg.main:run", Path("pkg"), **options).run())
+sys.exit(Supervisor("pkg.main:run", [Path("pkg")], **options).run())
 """
 
 

@@ -1,0 +1,73 @@
+"""Uvicorn's reloader with a hand-over: the parent keeps the listening socket, generations take turns."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from uvicorn import Config
+from uvicorn._ansi import style
+from uvicorn.supervisors.watchfilesreload import FileFilter
+
+from .supervisor import Supervisor
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class HandOverReload:
+    """In the place of uvicorn's `ChangeReload`: same arguments, same log lines, same filters of files.
+
+    Differs in what a change does: the next generation is imported and started first, and only then the one
+    before it stops accepting, finishes its requests and leaves. Broken code changes nothing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        target: Callable[[list[socket.socket] | None], None],  # noqa: ARG002
+        sockets: list[socket.socket],
+    ) -> None:
+        """Take what uvicorn's command line gives its reloader.
+
+        Args:
+            config: what to serve, and which folders to watch.
+            target: what uvicorn would run in a new process; a generation runs its own server.
+            sockets: bound; every generation listens on them.
+        """
+        self._config = config
+        self._sockets = sockets
+        self._filter = FileFilter(config)
+
+    def run(self) -> None:
+        """Serve until a signal ends it.
+
+        Raises:
+            SystemExit: the server crashed too often, or a second signal came.
+        """
+        self._say("Started reloader process [%s] using WatchFiles")
+        for listening in self._sockets:
+            listening.listen(self._config.backlog)  # a client that comes between two generations waits
+        incoming, outgoing = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        supervisor = Supervisor(
+            f"{__package__}.uvicorn_server:serve",
+            self._config.reload_dirs,
+            arguments=(self._config, self._sockets, incoming, outgoing),
+            is_code=lambda path: self._filter(Path(path)),
+            say_changes=self._say_changes,
+            noun="server",
+        )
+        code = supervisor.run()
+        self._say("Stopping reloader process [%s]")
+        if code:
+            sys.exit(code)
+
+    def _say(self, message: str) -> None:
+        process = style(str(os.getpid()), fg="cyan", bold=True)
+        logger.info(message, os.getpid(), extra={"color_message": message % process})
+
+    def _say_changes(self, paths: list[str]) -> None:
+        here = os.path.join(os.getcwd(), "")
+        names = ", ".join(f"'{path.removeprefix(here)}'" for path in paths)
+        logger.warning("WatchFiles detected changes in %s. Reloading...", names)

@@ -1,0 +1,201 @@
+"""One generation of the API, seen from inside: uvicorn's server, taking over connections and handing them on.
+
+Uvicorn's own shutdown closes connections that wait for their next request, and those whose request was not
+read yet. Here they move on, unread, through a socket that all generations share, to the one that serves now.
+"""
+
+import asyncio
+import contextlib
+import functools
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import h11
+from uvicorn import Config, Server
+
+from .generation import Generation
+
+UNSENT = 0.01
+"""Seconds until the next look at a connection whose last response is still being sent."""
+
+
+def serve(
+    generation: Generation,
+    config: Config,
+    sockets: list[socket.socket],
+    incoming: socket.socket,
+    outgoing: socket.socket,
+) -> None:
+    """Load the application and serve it until the next generation takes over.
+
+    Args:
+        generation: tells the supervisor how far this is.
+        config: as uvicorn's command line made it.
+        sockets: listening, shared by all generations.
+        incoming: where connections come from the generation before, shared by all generations.
+        outgoing: where they go to the next one.
+    """
+    config.configure_logging()
+    config.load()
+    generation.loaded()
+    HandOverServer(config, generation, incoming, outgoing).run(sockets)
+
+
+class HandOverServer(Server):
+    """Uvicorn's server, beginning and ending when its supervisor says so."""
+
+    def __init__(
+        self, config: Config, generation: Generation, incoming: socket.socket, outgoing: socket.socket
+    ) -> None:
+        """Take what `serve` got."""
+        super().__init__(config)
+        self._generation = generation
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_leaving = False
+        if not config.is_ssl:  # the state of TLS can't move
+            config.http_protocol_class = _movable(config.http_protocol_class, self._note_idle)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave at SIGTERM; Ctrl-C reaches every process of a terminal, and the supervisor decides."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Signal handler; its name and place are those by which sse-starlette finds the server."""
+        self._leave_soon()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, wait for the word to begin, and only then accept connections."""
+        self._loop = asyncio.get_running_loop()
+        start_application = self.lifespan.startup
+
+        async def start_and_wait() -> None:
+            await start_application()
+            if not self.lifespan.should_exit:
+                await asyncio.to_thread(self._generation.ready, self._leave_soon)
+
+        self.lifespan.startup = start_and_wait
+        await super().startup(sockets)
+        self._loop.add_reader(self._incoming, self._take_over_connections)
+        self._generation.working()
+
+    def _leave_soon(self) -> None:
+        """Have the event loop call `_leave`; safe in threads and signal handlers."""
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._leave)
+
+    def _leave(self) -> None:
+        """Begin nothing new; what is under way may finish."""
+        if self.started and not self._is_leaving:
+            self._is_leaving = True
+            asyncio.get_running_loop().remove_reader(self._incoming)
+            for server in self.servers:
+                server.close()
+            for protocol in list(self.server_state.connections):
+                self._move_if_idle(protocol)
+            self._generation.quiet()
+        self.should_exit = True
+
+    def _take_over_connections(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                _, descriptors, _, _ = socket.recv_fds(self._incoming, 1, 1)
+                for descriptor in descriptors:
+                    connection = socket.socket(fileno=descriptor)
+                    connection.setblocking(False)  # noqa: FBT003
+                    task = loop.create_task(self._adopt(connection))
+                    self.server_state.tasks.add(task)
+                    task.add_done_callback(self.server_state.tasks.discard)
+                if not descriptors:
+                    return
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        protocol_class: Any = self.config.http_protocol_class
+        factory = functools.partial(
+            protocol_class,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        with contextlib.suppress(OSError):  # the client has gone meanwhile
+            await asyncio.get_running_loop().connect_accepted_socket(factory, connection)
+
+    def _note_idle(self, protocol: Any) -> None:
+        if self._is_leaving:
+            self._move_if_idle(protocol)
+
+    def _move_if_idle(self, protocol: Any) -> None:
+        """Send a connection that is between two requests to the next generation."""
+        transport = protocol.transport
+        if transport is None or transport.is_closing() or not _is_between_requests(protocol):
+            return
+        if transport.get_write_buffer_size() > 0:
+            asyncio.get_running_loop().call_later(UNSENT, self._move_if_idle, protocol)
+            return
+        transport.pause_reading()
+        descriptor = transport.get_extra_info("socket").fileno()
+        try:
+            socket.send_fds(self._outgoing, [b"\0"], [descriptor])
+        except BlockingIOError:  # more connections than the next generation has taken yet
+            transport.resume_reading()
+            asyncio.get_running_loop().call_later(UNSENT, self._move_if_idle, protocol)
+        else:
+            transport.abort()  # closes this process' end only: the connection lives in the message
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is under way; streams that are still open after the grace period are closed."""
+        if not self._is_leaving:
+            await super().shutdown(sockets)
+            return
+        for sock in sockets or []:
+            sock.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110  as uvicorn does
+                    await asyncio.sleep(UNSENT)
+        if self.server_state.connections or self.server_state.tasks:
+            self.config.timeout_graceful_shutdown = 0  # what is left has had its time
+        await super().shutdown()
+
+
+def _movable(protocol_class: type[asyncio.Protocol], note_idle: Callable[[Any], None]) -> Any:
+    """Uvicorn's HTTP protocol, telling when a connection may be idle, and whether it has half a request."""
+
+    class Movable(protocol_class):  # type: ignore[misc, valid-type]
+        messages_begun = 0
+        messages_headed = 0
+
+        def on_message_begin(self) -> None:
+            self.messages_begun += 1
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self.messages_headed += 1
+            super().on_headers_complete()
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            note_idle(self)
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            note_idle(self)
+
+    return Movable
+
+
+def _is_between_requests(protocol: Any) -> bool:
+    """Whether nothing of a request has been read that is not answered."""
+    if protocol.cycle is not None and not protocol.cycle.response_complete:
+        return False
+    if h11_connection := getattr(protocol, "conn", None):
+        data, _ = h11_connection.trailing_data
+        return not data and h11_connection.their_state is h11.IDLE
+    return not protocol.pipeline and protocol.messages_begun == protocol.messages_headed
