@@ -24,8 +24,8 @@ OURS = ("fastapi", "rqworker", "migrate")
 LASTING = ("fastapi", "rqworker", "redis", "postgres")
 SECRETS = {"POSTGRES_PASSWORD": "secret-of-postgres", "REDIS_PASSWORD": "secret-of-redis"}
 ORDER = (
-    "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "volumes", "ports", "networks",
-    "depends_on", "healthcheck", "stop_grace_period", "restart", "shm_size", "deploy", "logging",
+    "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "volumes", "ports",
+    "networks", "depends_on", "healthcheck", "stop_grace_period", "restart", "shm_size", "deploy", "logging",
     "read_only", "tmpfs", "cap_drop", "security_opt",
 )  # fmt: skip
 DEVELOPMENT_COMMAND = (
