@@ -20,10 +20,16 @@ def configure_logging(settings: Settings, role: str) -> None:
         role: name of the process, such as `fastapi` or `rqworker`.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    lack = None
     if settings.log_dir:
-        settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
+        try:
+            settings.log_dir.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
+        except OSError as error:
+            lack = error
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
+    if lack:
+        logging.getLogger(__name__).warning("No log file, since LOG_DIR can't be written: %s", lack)
     logging.captureWarnings(capture=True)
     # It says at each start which plugins it has.
     logging.getLogger("alembic.runtime.plugins").setLevel("WARNING")
