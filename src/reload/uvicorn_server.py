@@ -57,8 +57,9 @@ class HandOverServer(Server):
         self._outgoing = outgoing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
+        self._movable = _movable(config.http_protocol_class, self._note_idle)
         if not config.is_ssl:  # the state of TLS can't move
-            config.http_protocol_class = _movable(config.http_protocol_class, self._note_idle)
+            config.http_protocol_class = self._movable
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -98,7 +99,10 @@ class HandOverServer(Server):
             for server in self.servers:
                 server.close()
             for protocol in list(self.server_state.connections):
-                self._move_if_idle(protocol)
+                if isinstance(protocol, self._movable):
+                    self._move_if_idle(protocol)
+                elif self.config.is_ssl:
+                    protocol.shutdown()
             self._generation.quiet()
         self.should_exit = True
 

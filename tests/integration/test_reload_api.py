@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+import websockets
+import websockets.sync.client
 
 from tests.conftest import ROOT, wait_until
 from tools.ports import free_port
@@ -198,6 +200,17 @@ def test_an_open_stream_holds_nothing_up_and_is_closed_after_the_grace_period(ap
     api.wait_for(api.save())
     with pytest.raises((http.client.IncompleteRead, ConnectionError)):
         stream.read()
+    wait_until(lambda: api.output().count("Finished server process") == 1, 10, "the old server to leave")
+
+
+def test_an_open_websocket_holds_nothing_up_and_is_closed_after_the_grace_period(api: Api) -> None:
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{api.port}/socket") as client:
+        assert client.recv() == "tick"
+        api.wait_for(api.save())
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            list(client)
+    assert closed.value.rcvd
+    assert closed.value.rcvd.code == 1012, "service restart"
     wait_until(lambda: api.output().count("Finished server process") == 1, 10, "the old server to leave")
 
 
