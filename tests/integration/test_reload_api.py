@@ -261,8 +261,8 @@ def test_hand_overs_leave_no_process_and_no_descriptor_behind(api: Api) -> None:
     for _ in range(10):
         api.wait_for(api.save())
     wait_until(lambda: api.output().count("Finished server process") == 13, 20, "the old servers to leave")
-    wait_until(lambda: len(api.processes()) == processes, 10, "their end")
-    assert reloader.num_fds() == descriptors
+    wait_until(lambda: len(api.processes()) <= processes, 10, "their end")
+    wait_until(lambda: reloader.num_fds() <= descriptors, 10, "no more descriptors than before")
 
 
 def test_it_says_how_it_is_used() -> None:
