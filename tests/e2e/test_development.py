@@ -58,7 +58,7 @@ def test_a_save_reloads_api_and_worker(development: Running) -> None:
     assert started_at(development, "rqworker") == containers, "the container went on"
 
 
-def test_a_syntax_error_does_not_end_the_worker_and_mending_it_brings_the_new_code(
+def test_a_syntax_error_ends_neither_worker_nor_api_and_mending_it_brings_the_new_code(
     development: Running,
 ) -> None:
     before, containers = len(development.output()), started_at(development, "rqworker")
@@ -68,6 +68,8 @@ def test_a_syntax_error_does_not_end_the_worker_and_mending_it_brings_the_new_co
     try:
         development.wait_for_line("Code change detected: job_queue.py", after=before)
         development.wait_for_line("the last good code works on: src/job_queue.py:", after=before)
+        wait_until(lambda: "problem" in development.get("/version").get("on_disk", {}), 20, "the reason")
+        assert "src/job_queue.py:" in development.get("/version")["on_disk"]["problem"]
     finally:
         edit(path, good + "\n# mended\n")
     development.wait_for_code(development.code(), workers=1)
