@@ -1,4 +1,4 @@
-# Every command of this repository. Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…
+# Every command of this repository. Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, QUICK=1
 # What they do stands in tools/, in Python.
 
 PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -6,7 +6,7 @@ PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 pyt
 	$(error Python 3.11 or newer is needed, and there is none on the PATH: install it (https://www.python.org/downloads/) and try again))
 
 .DEFAULT_GOAL := help
-.PHONY: help dev prod test test-e2e check format migrate migration logs down lock
+.PHONY: help dev prod test test-e2e check format bench migrate migration logs down lock
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,11 +17,12 @@ test: ## Run the tests; the end-to-end ones where Docker is there
 test-e2e: ## Run the end-to-end tests on Docker
 check: ## Check format, lint and types
 format: ## Format the code
+bench: ## Measure reload, jobs and idle CPU beside other tools: QUICK=1
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
 lock: ## Renew the pinned versions of all packages
 
-dev prod test test-e2e check format migrate migration logs down lock:
+dev prod test test-e2e check format bench migrate migration logs down lock:
 	@$(PYTHON) -m tools.stack $@

@@ -126,6 +126,11 @@ def format_() -> int:
     return max(_in_venv("ruff", "check", "--fix-only", "--quiet", "."), _in_venv("ruff", "format", "."))
 
 
+def bench() -> int:
+    """Measure everything beside its peers; write docs/BENCHMARKS.md."""
+    return _in_venv("bench")
+
+
 def _in_venv(module: str, *arguments: str) -> int:
     command = [str(venv.ensure()), "-m", module, *arguments]
     return subprocess.run(command, cwd=project.ROOT, check=False).returncode
@@ -151,7 +156,7 @@ def lock() -> int:
 
 COMMANDS = {
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
-    "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "lock": lock,
+    "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
 }  # fmt: skip
 
 

@@ -249,7 +249,7 @@ def run(order: Order) -> None:
         SystemExit: the code can't be loaded; the supervisor knows why.
     """
     gc.freeze()  # what the fork server has loaded is shared memory as long as nobody looks through it
-    gc.disable()  # an import makes much and drops little: looking for garbage meanwhile is a tenth of its time
+    gc.disable()  # an import makes much and drops little: looking for garbage is a tenth of its time
     _leave_fork_server()
     # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

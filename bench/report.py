@@ -1,0 +1,155 @@
+"""Writes `docs/BENCHMARKS.md` and its pictures."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
+
+from bench import pictures
+from bench.machine import Machine
+from bench.plan import QUICK, Plan
+from bench.results import ApiResult, JobsResult, Results, WatchResult, WorkerResult
+from bench.stats import median, p95
+from tools.project import ROOT
+
+DOCS = ROOT / "docs"
+GUIDE = DOCS / "BENCHMARKS.md"
+WORKER_PICTURE, API_PICTURE = DOCS / "benchmarks-worker.svg", DOCS / "benchmarks-api.svg"
+
+NONE = "–"  # noqa: RUF001
+"""In a cell with nothing to say."""
+
+TEMPLATE = Path(__file__).with_name("BENCHMARKS.md.template")
+
+
+def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
+    """Write the guide and its pictures; returns what was written, relative to the repository."""
+    pictures.draw(WORKER_PICTURE, "Worker: save → first job on new code, median", _bars(results.workers))
+    pictures.draw(API_PICTURE, "API: save → live, median", _bars(results.apis))
+    text = Template(TEMPLATE.read_text()).substitute(
+        machine=f"{machine.cores} cores ({machine.processor}), {machine.kernel}",
+        load=f"{machine.load:.1f}",
+        date=machine.date,
+        packages=machine.packages,
+        run="`make bench QUICK=1`, the short run," if plan is QUICK else "`make bench`",
+        longest=f"{plan.longest_idle:g}",
+        saves=plan.rounds * plan.saves,
+        turns=f"{plan.rounds} rounds" if plan.rounds > 1 else "one round",
+        rest=f"{plan.rest:g}",
+        patience=f"{plan.patience:g}",
+        workers=_table(
+            "worker | version | median | p95 | of ours | not taken | lost / failed / twice | old code after",
+            (_worker_row(worker, _ours(results.workers)) for worker in results.workers),
+        ),
+        apis=_table(
+            "API | version | median | p95 | of ours | not taken | longest wait | refused / failed",
+            (_api_row(api, _ours(results.apis)) for api in results.apis),
+        ),
+        jobs=_table(
+            "worker | jobs a second | of ours | enqueue → start, median | p95 | of ours",
+            _job_rows(results.jobs),
+        ),
+        watchers=_table(
+            " | ".join(
+                [
+                    "watching, % of a core",
+                    *(f"{size:,} files" for size in plan.sizes),
+                    "a save is noticed after",
+                ]
+            ),
+            (_watcher_row(watcher, plan.sizes) for watcher in results.watchers),
+        ),
+    )
+    GUIDE.write_text(text)
+    return [str(path.relative_to(ROOT)) for path in (GUIDE, WORKER_PICTURE, API_PICTURE)]
+
+
+def summary(results: Results) -> str:
+    """A line for each that was measured, for the terminal."""
+    lines = []
+    for kind, found in (("worker", results.workers), ("API", results.apis)):
+        for result in found:
+            time = f"{_ms(median(result.seconds)):>9}" if result.seconds else " " * 9
+            lines.append(f"{kind:>7} {time}  {result.peer.name}  {result.problem}".rstrip())
+    return "\n".join(lines)
+
+
+def _table(heads: str, rows: Iterable[str]) -> str:
+    line = "|" + " --- |" + " ---: |" * heads.count("|")
+    return "\n".join([f"| {heads} |", line, *(f"| {row} |" for row in rows)])
+
+
+def _worker_row(result: WorkerResult, ours: float | None) -> str:
+    fate = f"{result.lost} / {result.failed} / {result.twice} of {result.asked:,}"
+    return _reload_row(result, ours, [fate, str(result.stale)])
+
+
+def _api_row(result: ApiResult, ours: float | None) -> str:
+    fate = f"{result.refused} / {result.failed} of {result.asked:,}"
+    return _reload_row(result, ours, [_ms(result.longest_wait), fate])
+
+
+def _reload_row(result: WorkerResult | ApiResult, ours: float | None, fate: list[str]) -> str:
+    name = _name(result.peer.name, is_ours=result.peer.is_ours)
+    if not result.asked:
+        return f"{name} | {result.peer.version or NONE} | left out: {_cell(result.problem)}" + " | " * (
+            2 + len(fate)
+        )
+    name += f" (ended: {_cell(result.problem)})" if result.problem else ""
+    cells = [name, result.peer.version or NONE, *_times(result.seconds), _ratio(result.seconds, ours)]
+    cells += [f"{result.missed} of {result.missed + len(result.seconds)}", *fate]
+    return " | ".join(cells)
+
+
+def _job_rows(results: Sequence[JobsResult]) -> Iterable[str]:
+    ours = results[0]
+    for result in results:
+        name = _name(result.peer.name, is_ours=result.peer.is_ours)
+        if not result.rates:
+            yield f"{name} | left out: {_cell(result.problem)} | | | |"
+            continue
+        rate = median(result.rates)
+        share = f"{rate / median(ours.rates):.2f}x" if ours.rates else NONE
+        start = _ratio(result.starts, median(ours.starts) if ours.starts else None)
+        yield " | ".join([name, f"{rate:,.1f}", share, *_times(result.starts), start])
+
+
+def _watcher_row(result: WatchResult, sizes: Sequence[int]) -> str:
+    cells = [f"{result.cpu[size]:.2f}" if size in result.cpu else NONE for size in sizes]
+    noticed = _ms(median(result.noticed)) if result.noticed else NONE
+    problem = f" (left out: {_cell(result.problem)})" if result.problem else ""
+    return " | ".join([_name(result.name, is_ours=result.kind.startswith("ours")) + problem, *cells, noticed])
+
+
+def _bars(results: Sequence[WorkerResult | ApiResult]) -> list[pictures.Bar]:
+    return [
+        pictures.Bar(result.peer.name, 1000 * median(result.seconds), result.peer.is_ours)
+        for result in results
+        if result.seconds
+    ]
+
+
+def _ours(results: Sequence[WorkerResult | ApiResult]) -> float | None:
+    return next(
+        (median(result.seconds) for result in results if result.peer.is_ours and result.seconds), None
+    )
+
+
+def _name(name: str, *, is_ours: bool) -> str:
+    return f"**{name}**" if is_ours else name
+
+
+def _times(seconds: Sequence[float]) -> list[str]:
+    return [_ms(median(seconds)), _ms(p95(seconds))] if seconds else ["never", "never"]
+
+
+def _ratio(seconds: Sequence[float], ours: float | None) -> str:
+    return f"{median(seconds) / ours:.1f}x" if seconds and ours else NONE
+
+
+def _ms(seconds: float) -> str:
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ")

@@ -1,0 +1,56 @@
+"""The bench counts right what it cannot see happen on a good day."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import app, report
+from bench.machine import Machine
+from bench.measure_worker import Began, tally
+from bench.peers import APIS, JOBS, WORKERS
+from bench.plan import QUICK
+from bench.results import ApiResult, JobsResult, Results, WatchResult, WorkerResult
+from bench.stats import p95
+
+
+def test_p95_is_a_value_that_95_of_100_do_not_exceed() -> None:
+    assert p95([*range(1, 101)]) == 95
+    assert p95([3, 1, 2]) == 3
+
+
+def test_jobs_are_lost_failed_or_run_twice() -> None:
+    result = WorkerResult(WORKERS[0])
+    began = [Began(1, 1, 0.1), Began(2, 1, 0.2), Began(2, 1, 0.3), Began(3, 1, 0.4)]
+    tally(result, {1, 2, 3, 4, 5}, began, ended={1, 2}, failed={5})
+    assert (result.asked, result.lost, result.failed, result.twice) == (5, 1, 2, 1)
+
+
+def test_a_job_on_old_code_after_one_on_new_code_counts() -> None:
+    result = WorkerResult(WORKERS[0])
+    tally(result, {1, 2, 3}, [Began(1, 2, 0.2), Began(2, 1, 0.1), Began(3, 1, 0.3)], {1, 2, 3}, set())
+    assert result.stale == 1
+
+
+def test_every_module_of_the_application_is_valid(tmp_path: Path) -> None:
+    package = app.generate(tmp_path / "tree")
+    modules = [*package.glob("m[0-9]*.py")]
+    assert len(modules) == app.MODULES
+    for module in package.glob("*.py"):
+        compile(module.read_text(), module.name, "exec")
+
+
+def test_the_page_names_who_was_left_out_and_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GUIDE", "WORKER_PICTURE", "API_PICTURE"):
+        monkeypatch.setattr(report, name, tmp_path / name)
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    ours = WorkerResult(WORKERS[0], seconds=[0.1, 0.2, 0.3], asked=9)
+    left_out = ApiResult(APIS[0], problem="needs Python 3.99")
+    watcher = WatchResult("a watcher", "ours", cpu={150: 0.123})
+    results = Results([ours], [left_out], [watcher], [JobsResult(JOBS[0], [50.0], [0.002])])
+    report.write(results, Machine(2, "a processor", "a kernel", 0.5, "2026-01-01", "8.0.0"), QUICK)
+    page = (tmp_path / "GUIDE").read_text()
+    assert "| 200 ms | 300 ms | 1.0x |" in page
+    assert "left out: needs Python 3.99" in page
+    assert "| 0.12 | – |" in page  # noqa: RUF001
+    assert "100 ms" not in page
+    assert "200 ms" in (tmp_path / "WORKER_PICTURE").read_text()
