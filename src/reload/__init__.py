@@ -1,6 +1,7 @@
 """Hot reload that hands over: the next generation is at work before the old one stops.
 
-Imports nothing but the standard library and watchfiles: copy the folder into another repository as it is.
+Imports the standard library and watchfiles, and uvicorn where that is what it runs: copy the folder into
+another repository as it is.
 """
 
 from typing import TYPE_CHECKING, Any

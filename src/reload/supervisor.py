@@ -144,11 +144,7 @@ class Supervisor:
             self._change(self._changes.get())
         if self._start_at is not None and time.monotonic() >= self._start_at:
             self._start()
-        if (
-            self._candidate
-            and not self._candidate.loaded
-            and time.monotonic() >= self._candidate.import_deadline
-        ):
+        if self._candidate and self._candidate.hangs:
             self._reject(self._candidate, "somewhere", "the import takes too long", "")
         if self._burst.is_at_rest:
             self._say_changes()
