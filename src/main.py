@@ -38,3 +38,5 @@ app.add_middleware(BodyLimit, max_bytes=get_settings().max_upload_bytes + MULTIP
 app.include_router(health.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)
+
+health.running()  # the code is loaded: this is it

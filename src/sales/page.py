@@ -29,7 +29,7 @@ def index(request: Request) -> HTMLResponse:
         "index.html",
         {
             "environment": get_settings().environment,
-            "code": health.CODE,
+            "code": health.running().code,
             "workers": health.workers(),
             "on_disk": health.on_disk(),
             "max_upload_mb": get_settings().max_upload_mb,
