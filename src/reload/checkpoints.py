@@ -135,16 +135,17 @@ class Checkpoints:
             self._announcements = None
         _close(self._earlier)
 
-    def start(self, connection: "Connection[Any, Any]") -> Forked | None:
+    def start(self, name: str, connection: "Connection[Any, Any]") -> Forked | None:
         """Fork a generation from the last checkpoint before whatever has changed; None if there is none.
 
         Args:
+            name: of the process.
             connection: the generation's end of the pipe to the supervisor.
         """
         for checkpoints in (self._latest, self._earlier):
             while checkpoints:
                 with contextlib.suppress(OSError, ValueError):
-                    if forked := _ask(checkpoints[-1].requests, connection):
+                    if forked := _ask(checkpoints[-1].requests, name, connection):
                         return forked
                 checkpoints.pop().requests.close()
         return None
@@ -161,10 +162,10 @@ class Checkpoints:
             process.join(1)
 
 
-def _ask(checkpoint: socket.socket, connection: "Connection[Any, Any]") -> Forked | None:
+def _ask(checkpoint: socket.socket, name: str, connection: "Connection[Any, Any]") -> Forked | None:
     reports, theirs = os.pipe()
     try:
-        socket.send_fds(checkpoint, [b"\0"], [connection.fileno(), theirs])
+        socket.send_fds(checkpoint, [name.encode()], [connection.fileno(), theirs])
     finally:
         os.close(theirs)
     if pid := os.read(reports, 4):

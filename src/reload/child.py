@@ -50,8 +50,9 @@ class Child:
         """
         ours, theirs = multiprocessing.Pipe()
         try:
-            process = checkpoints.start(theirs) or launcher.start(
-                f"generation-{number}", (theirs, *program, launcher.cache)
+            name = f"generation-{number}"
+            process = checkpoints.start(name, theirs) or launcher.start(
+                name, (theirs, *program, launcher.cache)
             )
         except BaseException:
             ours.close()

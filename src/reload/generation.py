@@ -39,6 +39,9 @@ from typing import Any, ClassVar, NamedTuple
 RUN_NAME = "__generation__"
 BROKEN = 3
 """Exit code of a generation whose code can't be loaded."""
+REFUSED = 78
+"""Exit code by which the program says that it must not run with these settings, which no save can mend:
+EX_CONFIG in sysexits.h."""
 
 
 class Order(NamedTuple):
@@ -296,6 +299,8 @@ def run(order: Order) -> None:
             rehearsal.leave()
         if generation.is_ready:
             raise
+        if isinstance(error, SystemExit) and error.code == REFUSED:
+            sys.exit(REFUSED)
         generation.broken(error)
         sys.exit(BROKEN)
 

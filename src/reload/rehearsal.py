@@ -16,8 +16,11 @@ import sys
 import time
 from collections.abc import Callable
 from hashlib import blake2b
+from multiprocessing import current_process
 from multiprocessing.connection import Connection
 from typing import Any
+
+LONGEST_NAME = 100
 
 RACY_NS = 2_000_000_000
 """How old a file must be for its time to prove that it is unchanged: the coarsest file clock (FAT)."""
@@ -110,7 +113,7 @@ class Rehearsal:
             children.reap(ready)
             if requests not in ready:
                 continue
-            _, received, _, _ = socket.recv_fds(requests, 1, 2)
+            name, received, _, _ = socket.recv_fds(requests, LONGEST_NAME, 2)
             if not received:
                 is_wanted = False
             elif self._is_stale():
@@ -125,6 +128,7 @@ class Rehearsal:
                 children.close()
                 os.close(received[1])
                 os.set_inheritable(received[0], False)  # noqa: FBT003
+                current_process().name = name.decode()
                 self._become_generation()
                 return Connection(received[0])
         os._exit(0)

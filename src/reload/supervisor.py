@@ -19,6 +19,7 @@ from .checkpoints import Checkpoints
 from .child import Child, Program
 from .crashes import Crashes
 from .environment import Environment
+from .generation import REFUSED
 from .hand_over import HandOvers
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
@@ -103,7 +104,8 @@ class Supervisor:
         SIGTERM and SIGINT let running work be finished, a second one kills it.
 
         Returns:
-            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes.
+            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes,
+            2 when the program refused to start.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
@@ -265,6 +267,13 @@ class Supervisor:
         self._hand_overs.forget(child)
         self._candidate = self._candidate if child is not self._candidate else None
         self._current = self._current if child is not self._current else None
+        if code == REFUSED and not self._current:
+            self._exit_code = 2
+            self._leave()
+        elif code == REFUSED:
+            logger.error("The new code refuses to start, the last good code works on")
+            is_needed = False
+            self._burst.end()
         is_replaced = self._candidate or self._hand_overs.coming or self._start_at is not None
         if is_needed and not is_replaced and self._stopped_at is None:
             self._crash(_ending(code), time.monotonic() - child.went_at if child.went_at else 0)
