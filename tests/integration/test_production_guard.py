@@ -153,7 +153,7 @@ def test_migrations_refuse_the_same() -> None:
     "changes",
     [
         {},
-        {"DATABASE_URL": "sqlite:////nowhere/app.db", "DATABASE_PASSWORD": "", "ALLOW_SQLITE": "true"},
+        {"DATABASE_URL": "sqlite:///FOLDER/app.db", "DATABASE_PASSWORD": "", "ALLOW_SQLITE": "true"},
         {"ALLOWED_HOSTS": "*.example.com,[::1]", "CORS_ORIGINS": "https://example.com,https://example.org"},
         {"UVICORN_RELOAD": "false"},
     ],
@@ -163,6 +163,7 @@ def test_good_settings_are_not_refused(
     program: tuple[str, ...], changes: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
+    changes = {name: value.replace("FOLDER", str(tmp_path)) for name, value in changes.items()}
     process = subprocess.Popen(
         command(program), cwd=ROOT, env=surroundings(changes), stdout=log.open("wb"), stderr=subprocess.STDOUT
     )
