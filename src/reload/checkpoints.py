@@ -16,8 +16,8 @@ from .launcher import Launcher
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = 8
-"""How many there are: processes that share nearly all of their memory."""
+CHECKPOINTS = 6
+"""How many there are: processes that share most of their memory, with some 10 MB each of their own."""
 
 LEAST_FILES = 60
 """Files of code from which on they are worth it: fewer are loaded in the time that a fork takes."""
