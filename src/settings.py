@@ -123,6 +123,13 @@ class Settings(BaseSettings):
         """A list may stand on one line, with commas, or on several."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not urlsplit(value).scheme:
+            raise ValueError("it is no URL")
+        return value
+
     @model_validator(mode="after")
     def _insert_passwords(self) -> Self:
         """Put each password into its URL, so that the rest of the code knows URLs only."""

@@ -114,9 +114,13 @@ def prod(environment: Mapping[str, str]) -> int:
     compose = Compose("prod")
     port = _prepare(compose, environment, "prod")
     _renew_password(compose)
-    up = compose.start(
-        "up", "--detach", "--build", "--wait", "--remove-orphans", override=_production_override(compose)
-    )
+    if compose.run("build"):
+        raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
+    # Before anything is replaced: would the new image start with these settings?
+    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.production"):
+        raise ToolError("Mend that and run `make prod` again. Nothing was replaced.")
+    override = _production_override(compose)
+    up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)
     if _wait(compose, up):
         _explain_failure(compose)
     say(ready.urls(port))
