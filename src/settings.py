@@ -72,12 +72,12 @@ class Settings(BaseSettings):
         default=(), description="Origins such as https://example.com whose pages may use the API."
     )
 
-    database_url: str = "sqlite:///data/app.db"
+    database_url: str = Field(default="sqlite:///data/app.db", repr=False)
     database_password: SecretStr | None = Field(
         default=None, description="Put into DATABASE_URL, which then needs none."
     )
     allow_sqlite: bool = Field(default=False, description="Accept SQLite in production.")
-    redis_url: str = "redis://localhost:6379/0"
+    redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = Field(
         default=None, description="Put into REDIS_URL, which then needs none."
     )
