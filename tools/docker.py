@@ -173,7 +173,8 @@ def _renew_password(compose: Compose) -> None:
         if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
             raise ToolError("The database did not start; the lines above say why.")
         password = (project.SECRETS / secret_files.POSTGRES).read_text("ascii").rstrip("\n")
-        statement = f"ALTER ROLE app PASSWORD '{password}';\n"
+        # Postgres logs statements that fail, this one must not be.
+        statement = f"SET log_min_error_statement = panic;\nALTER ROLE app PASSWORD '{password}';\n"
         psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
         if not compose.read(*psql, stdin=statement):
             raise ToolError("The database did not take the new password; the lines above say why.")
