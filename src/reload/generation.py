@@ -121,9 +121,10 @@ class Generation:
         self._tell("quiet")
 
     def broken(self, error: BaseException) -> None:
-        """Say that the code can't be loaded, with file, line and reason."""
+        """Say that the code can't be loaded, or refuses to run, with file, line and reason."""
+        word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        self._tell("broken", self._place(error), reason, "".join(traceback.format_exception(error)))
+        self._tell(word, self._place(error), reason, "".join(traceback.format_exception(error)))
 
     def _place(self, error: BaseException) -> str:
         """File and line of the application in which an error arose."""
@@ -299,8 +300,6 @@ def run(order: Order) -> None:
             rehearsal.leave()
         if generation.is_ready:
             raise
-        if isinstance(error, SystemExit) and error.code == REFUSED:
-            sys.exit(REFUSED)
         generation.broken(error)
         sys.exit(BROKEN)
 

@@ -54,12 +54,13 @@ REFUSED = {
     "wildcard CORS": ({"CORS_ORIGINS": "*"}, ["CORS_ORIGINS allows every page"]),
     "no such environment": ({"ENVIRONMENT": "prod"}, ["ENVIRONMENT is wrong: Input should be 'dev"]),
     "a number that is none": ({"JOB_RETRIES": "many"}, ["JOB_RETRIES is wrong: Input should be a"]),
+    "a URL that is none": ({"REDIS_URL": "redis://[::1"}, ["REDIS_URL is wrong"]),
     "a file that is missing": (
-        {"API_KEYS": "", "API_KEYS_FILE": "/nowhere/at-all"},
-        ["API_KEYS is wrong: API_KEYS_FILE names /nowhere/at-all, which can't be read: No such file or directory"],
+        {"API_KEYS": "", "API_KEYS_FILE": "/no/it"},
+        ["API_KEYS is wrong: API_KEYS_FILE names /no/it, which can't be read: No such file or directory"],
     ),
     "a secret and its file": (
-        {"REDIS_PASSWORD_FILE": "/nowhere/at-all"},
+        {"REDIS_PASSWORD_FILE": "/no/it"},
         ["REDIS_PASSWORD is wrong: both REDIS_PASSWORD and REDIS_PASSWORD_FILE are set"],
     ),
     "several at once": (
