@@ -27,7 +27,7 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 wsgi_app = "src.main:app"
-worker_class = "uvicorn_worker.UvicornWorker"
+worker_class = "src.http_limits.Worker"
 bind = "0.0.0.0:8000"
 workers = int(os.environ.get("WEB_CONCURRENCY") or int(cores() * 2) + 1)
 
