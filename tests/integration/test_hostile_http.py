@@ -57,3 +57,11 @@ def test_memory_stays_flat_however_often_it_comes(server: Server) -> None:
 
     warm = all_of_it()
     assert max(all_of_it() for _ in range(4)) - warm < 30
+
+
+@pytest.mark.parametrize("path", ["/version", "/nowhere", "/docs"])
+def test_a_browser_is_told_to_be_careful(server: Server, path: str) -> None:
+    headers = server.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
