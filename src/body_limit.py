@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.settings import get_settings
 
 PATIENCE = 20.0
-"""Seconds that a body may keep the application waiting, whatever its size."""
+"""Seconds for which a body may come more slowly than `BYTES_A_SECOND`, or not at all."""
 
 BYTES_A_SECOND = 8 * 1024
 """A body that comes at least as fast may take as long as it needs."""
@@ -33,7 +33,7 @@ def too_slow() -> HTTPException:
     """The error for a body that stops, or comes a byte at a time; what follows it is not waited for."""
     return HTTPException(
         408,
-        f"The body of the request came too slowly: less than {BYTES_A_SECOND // 1024} KiB a second after "
+        f"The body of the request came too slowly: at less than {BYTES_A_SECOND // 1024} KiB a second for "
         f"{PATIENCE:.0f} seconds; send it again on a better connection.",
         headers={"Connection": "close"},
     )
@@ -87,7 +87,7 @@ class _Body:
         self._max_bytes = max_bytes
         self._is_complete = False
         self._total = 0
-        self._waited = 0.0
+        self._patience = PATIENCE
 
     async def receive(self) -> Message:
         """The next part of the body, and what comes after it.
@@ -108,15 +108,16 @@ class _Body:
         return message
 
     async def _receive_in_time(self) -> Message:
-        """Wait for the client, not longer than it has time left; time that we take to work does not count."""
+        """Wait for the client, for as long as patience lasts: waiting uses it up, what comes restores it."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(PATIENCE + self._total / BYTES_A_SECOND - self._waited):
-                return await self._receive()
+            async with asyncio.timeout(self._patience):
+                message = await self._receive()
         except TimeoutError:
             raise too_slow() from None
-        finally:
-            self._waited += time.monotonic() - began
+        earned = len(message.get("body", b"")) / BYTES_A_SECOND
+        self._patience = min(PATIENCE, self._patience - (time.monotonic() - began) + earned)
+        return message
 
     async def _discard(self, message: Message) -> None:
         """Read what the client still sends, up to the limit once more, so that it gets to read the answer."""

@@ -66,9 +66,9 @@ def _find_same(digest: str) -> SalesImport | None:
 def _store(file: BinaryIO, filename: str, digest: str) -> SalesImport:
     size = file.seek(0, 2)
     file.seek(0)
-    name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())
+    name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())[:255]
     with transaction() as session:
-        sales_import = SalesImport(filename=name[:255] or "unnamed", size=size, sha256=digest)
+        sales_import = SalesImport(filename=name if name.strip(" .") else "unnamed", size=size, sha256=digest)
         session.add(sales_import)
         session.flush()
         number = 0
