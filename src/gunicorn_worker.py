@@ -1,41 +1,45 @@
-"""Gunicorn's worker: uvicorn, as `uvicorn-worker` runs it, with a stop that fails no request."""
+"""Gunicorn's worker in production: uvicorn, with a stop that fails no request."""
 
 import asyncio
-import time
+import sys
+from contextlib import suppress
 from socket import socket
 
+from gunicorn.arbiter import Arbiter
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
 LINGER = 2.0
-"""Seconds that an idle connection gets at a stop for its next request, which is its last."""
+"""Seconds that an idle connection has at a stop for one more request."""
 
 
 class LingeringServer(Server):
-    """Uvicorn's server, except that a stop does not cut off requests that are already on their way.
+    """Uvicorn's server, except that its stop cuts off no request that is on its way.
 
-    Uvicorn closes what waits for its next request and what it has accepted and not read yet. The client may have
-    sent a request meanwhile, and sees the connection end without an answer.
+    Uvicorn closes what waits for its next request, and what it has accepted and not read yet. The client may
+    have sent its request meanwhile, and gets no answer.
     """
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Accept nothing any more, answer what comes on open connections, and close each of them with that."""
+        """Accept no more connections, close each with the next answer, and only then the idle ones."""
         for server in self.servers:
             server.close()
-        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
-        deadline = time.monotonic() + LINGER
-        while self.server_state.connections and time.monotonic() < deadline:  # noqa: ASYNC110  as uvicorn does
-            await asyncio.sleep(0.05)
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while state.connections:  # noqa: ASYNC110  as uvicorn does
+                    await asyncio.sleep(0.05)
         await super().shutdown(sockets)
 
 
-class LingeringWorker(UvicornWorker):
-    """`UvicornWorker` with a `LingeringServer`."""
+class LingeringWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
+    """`uvicorn-worker`'s class with this server."""
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = LingeringServer(config=self.config)
+        server = LingeringServer(self.config)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)
         if not server.started:
-            raise SystemExit(3)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
