@@ -65,7 +65,7 @@ def get_engine() -> Engine:
 def _sqlite_engine(database: str | None) -> Engine:
     path = ROOT / (database or "data/app.db")
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

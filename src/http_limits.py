@@ -1,4 +1,4 @@
-"""The API server's worker class for Gunicorn: Uvicorn, with limits for what comes before the application.
+"""The connections of the API in production: Uvicorn's, with limits for what comes before the application.
 
 Uvicorn bounds neither the size of a request's head nor the time that it may take, and a connection that says
 nothing stays for ever (https://github.com/Kludex/uvicorn/issues/157). A reverse proxy in front bounds them,
@@ -7,10 +7,9 @@ and this does where there is none. Bodies have their limits in `body_limit`, whe
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn_worker import UvicornWorker
 
 HEAD_SECONDS = 20
 """For the head of a request; also for the rest of a body that the application did not wait for."""
@@ -101,9 +100,3 @@ class LimitedProtocol(HttpToolsProtocol):
             head = f"HTTP/1.1 {status} {status.phrase}\r\nconnection: close\r\ncontent-type: text/plain\r\n"
             self.transport.write(head.encode() + b"content-length: %d\r\n\r\n%s" % (len(text), text))
         self.transport.close()
-
-
-class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
-    """Gunicorn's worker class."""
-
-    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": LimitedProtocol}

@@ -9,8 +9,9 @@ from fastapi.templating import Jinja2Templates
 
 from src import health
 from src.sales import charts, imports
+from src.sales.models import GroupBy
 from src.sales.schemas import ImportView
-from src.sales.summary import GroupBy, summarize
+from src.sales.summary import summarize
 from src.settings import get_settings
 
 router = APIRouter(include_in_schema=False)
