@@ -18,6 +18,7 @@ from .burst import Burst, listed
 from .child import Child, Program
 from .crashes import Crashes
 from .environment import Environment
+from .generation import REFUSED
 from .hand_over import HandOvers
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
@@ -97,7 +98,8 @@ class Supervisor:
         SIGTERM and SIGINT let running work be finished, a second one kills it.
 
         Returns:
-            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes.
+            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes,
+            2 when the program refused to start.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
@@ -197,6 +199,8 @@ class Supervisor:
                 self._hand_overs.say_complete()
             case ("broken", place, reason, trace) if child is self._candidate:
                 self._reject(child, place, reason, trace)
+            case ("refused", place, _, trace) if child is self._candidate:
+                self._refuse(child, place, trace)
 
     def _say_changes(self) -> None:
         if paths := self._burst.unsaid():
@@ -229,6 +233,14 @@ class Supervisor:
         child.kill()
         if self._burst.end():
             self._change([])
+
+    def _refuse(self, child: Child, place: str, trace: str) -> None:
+        """The program ended itself: so does this, unless good code is at work."""
+        if self._current:
+            self._reject(child, place, "it refuses to start, its own message says why", trace)
+        else:
+            self._exit_code = REFUSED
+            self._leave()
 
     def _let_work(self, new: Child) -> None:
         self._problem.unlink(missing_ok=True)

@@ -18,10 +18,12 @@ from tools.ports import free_port
 
 # What a shell of the person who runs the tests may hold, and the stack under test must not see.
 FOREIGN = (
+    "ALLOWED_HOSTS",
     "API_PORT",
     "APP_IMAGE",
     "GUNICORN_CONFIG",
-    "POSTGRES_PASSWORD",
+    "API_KEYS",
+    "API_KEYS_FILE",
     "REDIS_PASSWORD",
     "SERVER",
     "VIRTUAL_ENV",
@@ -33,7 +35,7 @@ def copy_repository(target: Path) -> None:
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     result = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:  # unpacked from an archive
-        ignored = (".git", ".venv", ".env", "data", "__pycache__", ".*_cache", "*.log")
+        ignored = (".git", ".venv", ".env", "secrets", "data", "__pycache__", ".*_cache", "*.log")
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
         return
     for name in filter(None, result.stdout.split("\0")):
@@ -96,11 +98,8 @@ class Running:
     def compose(self, *arguments: str, form: str = "dev", **variables: str) -> str:
         """The output of `docker compose` with the files of a form; it has to succeed."""
         files = ["-f", "docker-compose.yml", "-f", f"docker-compose.{form}.yml"]
-        environment = self.environment | variables
-        if not (self.folder / ".env").exists():  # nothing is started that needs them
-            environment |= {"POSTGRES_PASSWORD": "-", "REDIS_PASSWORD": "-"}
         result = subprocess.run(
-            ["docker", "compose", *files, *arguments], cwd=self.folder, env=environment,
+            ["docker", "compose", *files, *arguments], cwd=self.folder, env=self.environment | variables,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, f"docker compose {' '.join(arguments)}:\n{result.stdout}"
@@ -136,10 +135,15 @@ class Running:
 
         wait_until(look, seconds, f"{text!r} in {self.log}")
 
+    def headers(self) -> dict[str, str]:
+        """What a client sends: the clone's own key, which development takes no notice of."""
+        return {"X-API-Key": (self.folder / "secrets" / "api_keys").read_text("ascii").split()[0]}
+
     def get(self, path: str) -> Any:
         """The JSON that a path answers, None while there is no answer or an error."""
+        url = f"http://127.0.0.1:{self.port}{path}"
         try:
-            response = httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+            response = httpx2.get(url, headers=self.headers(), timeout=10)
         except httpx2.TransportError:
             return None
         return response.json() if response.status_code == 200 else None
@@ -160,9 +164,15 @@ class Running:
             look, seconds, f"{workers} workers and the API to run {code}: {self.get('/version')}"
         )
 
-    def containers(self, service: str) -> list[dict[str, Any]]:
-        """What the engine knows about a service's running containers, the same order every time."""
-        listing = ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.project}"]
+    def containers(self, service: str, *, ended: bool = False) -> list[dict[str, Any]]:
+        """What the engine knows about a service's running containers, the same order every time.
+
+        Args:
+            service: its name in the compose files.
+            ended: with those that have ended.
+        """
+        listing = ["docker", "ps", "-q", *(["--all"] if ended else [])]
+        listing += ["--filter", f"label=com.docker.compose.project={self.project}"]
         listing += ["--filter", f"label=com.docker.compose.service={service}"]
         ids = sorted(subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split())
         if not ids:
@@ -176,7 +186,8 @@ class Running:
     def upload(self, content: bytes, name: str = "sales.csv") -> "httpx2.Response":
         """Post a file to be imported."""
         url = f"http://127.0.0.1:{self.port}/api/v1/sales/imports"
-        return httpx2.post(url, files={"file": (name, content, "text/csv")}, timeout=60)
+        file = (name, content, "text/csv")
+        return httpx2.post(url, files={"file": file}, headers=self.headers(), timeout=60)
 
     def import_file(self, content: bytes, seconds: float = 120) -> Mapping[str, Any]:
         """Have a file imported, and return the import when it has ended."""
