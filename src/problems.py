@@ -52,7 +52,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     def _client_left(_request: Request, _error: ClientDisconnect) -> JSONResponse:
-        return _response(HTTPStatus.BAD_REQUEST, "The client left before its request was complete.")
+        return response(HTTPStatus.BAD_REQUEST, "The client left before its request was complete.")
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
