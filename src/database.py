@@ -52,13 +52,20 @@ def get_engine() -> Engine:
     url = make_url(get_settings().database_url)
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url.database)
-    return create_engine(url, pool_pre_ping=True, pool_recycle=1800, connect_args={"connect_timeout": 5})
+    # An error's text goes into logs: it names the statement, but not the rows.
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        hide_parameters=True,
+        connect_args={"connect_timeout": 5},
+    )
 
 
 def _sqlite_engine(database: str | None) -> Engine:
     path = ROOT / (database or "data/app.db")
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
