@@ -6,13 +6,15 @@ PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 pyt
 	$(error Python 3.11 or newer is needed, and there is none on the PATH: install it (https://www.python.org/downloads/) and try again))
 
 .DEFAULT_GOAL := help
-.PHONY: help dev prod test test-e2e check format bench migrate migration logs down lock
+.PHONY: help dev prod deploy rollback test test-e2e check format bench migrate migration logs down lock
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 dev: ## Run everything in development, with hot reload, in the foreground
 prod: ## Run everything as in production: in the background on Docker
+deploy: ## Send the production stack to Docker Swarm, and wait until it is healthy
+rollback: ## Bring back the version before the last deploy
 test: ## Run the tests; the end-to-end ones where Docker is there
 test-e2e: ## Run the end-to-end tests on Docker
 check: ## Check format, lint and types
@@ -24,5 +26,5 @@ logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
 lock: ## Renew the pinned versions of all packages
 
-dev prod test test-e2e check format bench migrate migration logs down lock:
+dev prod deploy rollback test test-e2e check format bench migrate migration logs down lock:
 	@$(PYTHON) -m tools.stack $@

@@ -11,6 +11,8 @@ from typing import Any
 from tools import ports, project, ready
 from tools.console import ToolError, say
 
+# What is your own in production: Compose's name for such a file.
+_OVERRIDE = project.ROOT / "docker-compose.override.yml"
 _GUNICORN = {
     "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
 }
@@ -30,8 +32,11 @@ class Compose:
     def __init__(self, *forms: str) -> None:
         """Take the files of the forms, and the environment that they need."""
         names = ["docker-compose.yml", *(f"docker-compose.{form}.yml" for form in forms)]
+        if "prod" in forms and _OVERRIDE.is_file():
+            names.append(_OVERRIDE.name)
+        self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
-        self._environment = {
+        self.environment = {
             # Names in the files; placeholders are enough for what needs no start.
             "POSTGRES_PASSWORD": "-",
             "REDIS_PASSWORD": "-",
@@ -40,7 +45,7 @@ class Compose:
 
     def run(self, *arguments: str) -> int:
         """Run a command on this terminal and return its exit code."""
-        return subprocess.run([*self._command, *arguments], env=self._environment, check=False).returncode
+        return subprocess.run([*self._command, *arguments], env=self.environment, check=False).returncode
 
     def read(self, *arguments: str, stdin: str | None = None) -> str:
         """The output of a command, empty if it failed.
@@ -50,7 +55,7 @@ class Compose:
         """
         result = subprocess.run(
             [*self._command, *arguments],
-            env=self._environment, input=stdin, stdout=subprocess.PIPE, text=True, check=False,
+            env=self.environment, input=stdin, stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
         return result.stdout.strip() if result.returncode == 0 else ""
 
@@ -62,12 +67,23 @@ class Compose:
         """
         command = [*self._command, *(["-f", "-"] if override else []), *arguments]
         process = subprocess.Popen(
-            command, env=self._environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+            command, env=self.environment, stdin=subprocess.PIPE, text=True, start_new_session=True
         )
         assert process.stdin  # noqa: S101
         with process.stdin:
             process.stdin.write(json.dumps(override) if override else "")
         return process
+
+    def config(self) -> dict[str, Any]:
+        """What the files say, as Compose understands them.
+
+        Raises:
+            ToolError: they say nothing that it understands.
+        """
+        config: dict[str, Any] | None = json.loads(self.read("config", "--format", "json") or "null")
+        if config is None:
+            raise ToolError("The compose files or .env have a mistake; the lines above say which.")
+        return config
 
     def running(self) -> str:
         """The ENVIRONMENT of the stack that runs, empty if none does."""
@@ -119,6 +135,12 @@ def prod(environment: Mapping[str, str]) -> int:
 
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
+    stack = compose.config()["name"]
+    if _lines("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
+        raise ToolError(
+            f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
+            "stops it first, and its data stays."
+        )
     running = compose.running()
     if running == "development":
         raise ToolError("The development stack already runs here: stop it with Ctrl-C or `make down`.")
@@ -131,13 +153,15 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
     return port
 
 
+def _lines(*arguments: str) -> list[str]:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False).stdout.split()
+
+
 def _renew_password(compose: Compose) -> None:
     """Give the database the password of a new `.env`: its volume outlives the old one."""
     if not project.NEW_SECRETS.exists():
         return
-    config = json.loads(compose.read("config", "--format", "json") or "null")
-    if config is None:
-        raise ToolError("The compose files or .env have a mistake; the lines above say which.")
+    config = compose.config()
     volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
     known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
     if known.returncode == 0:

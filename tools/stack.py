@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tools import docker, pidfile, project, runtime, venv
+from tools import docker, pidfile, project, runtime, swarm, venv
 from tools.console import ToolError, say
 
 
@@ -32,6 +32,23 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
         # This process becomes the one that looks after the others: none stands between it and the terminal.
         os.execv(command[0], command)  # noqa: S606
     return on_docker(project.environment())
+
+
+def deploy() -> int:
+    """Send the production stack to the Docker Swarm that this engine belongs to."""
+    return _on_docker(swarm.deploy)
+
+
+def rollback() -> int:
+    """Bring the version before the last deploy back on the Swarm."""
+    return _on_docker(swarm.rollback)
+
+
+def _on_docker(command: Callable[[], int]) -> int:
+    if lack := runtime.docker_lack():
+        raise ToolError(f"This needs Docker, and {lack}.")
+    project.set_up()
+    return command()
 
 
 def down() -> int:
@@ -155,6 +172,7 @@ def lock() -> int:
 
 
 COMMANDS = {
+    "deploy": deploy, "rollback": rollback,
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
     "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
 }  # fmt: skip

@@ -41,7 +41,7 @@ def test_nothing_is_mounted_and_nothing_can_be_written(production: Running) -> N
         containers = production.containers(service)
         assert len(containers) == count
         for container in containers:
-            assert container["Mounts"] == []
+            assert [mount["Type"] for mount in container["Mounts"]] == ["tmpfs"]
             assert container["HostConfig"]["ReadonlyRootfs"]
             assert container["HostConfig"]["CapDrop"] == ["ALL"]
             assert container["Config"]["User"] == "10001:10001"
