@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tools import docker, pidfile, project, runtime, swarm, venv
+from tools import docker, pidfile, project, runtime, secret_files, swarm, venv
 from tools.console import ToolError, say
 
 
@@ -49,6 +49,12 @@ def _on_docker(command: Callable[[], int]) -> int:
         raise ToolError(f"This needs Docker, and {lack}.")
     project.set_up()
     return command()
+
+
+def api_key() -> int:
+    """Print the first API key and nothing else."""
+    print(secret_files.api_key(project.SECRETS))
+    return 0
 
 
 def down() -> int:
@@ -175,6 +181,7 @@ COMMANDS = {
     "deploy": deploy, "rollback": rollback,
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
     "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
+    "api-key": api_key,
 }  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 """The stack on Docker Swarm: the files of `make prod`, sent to it by `docker stack deploy`."""
 
-import hashlib
 import json
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from tools import project, secret_files
 from tools.console import ToolError, say
 from tools.docker import Compose
 
@@ -122,8 +121,11 @@ def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Map
         "version": "3.13",
         # A secret of Swarm's can't change: another content gets another name.
         "secrets": {
-            name: {"name": f"{stack}_{name}_{_digest(secret['file'])}", "file": secret["file"]}
-            for name, secret in config.get("secrets", {}).items()
+            name: {
+                "name": f"{stack}_{name}_{secret_files.digest(project.SECRETS, [name])}",
+                "file": secret["file"],
+            }
+            for name, secret in config["secrets"].items()
         },
     }
     if before:
@@ -140,10 +142,6 @@ def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Map
         files = [part for name in (*compose.files, file.name) for part in ("--compose-file", name)]
         command = ["docker", "stack", "deploy", *options, *files, stack]
         _wait_for(stack, command, compose.environment | {"APP_IMAGE": version})
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
 
 
 def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
