@@ -138,7 +138,7 @@ def prod(environment: Mapping[str, str]) -> int:
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
     stack = compose.config()["name"]
-    if _lines("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
+    if lines("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
         raise ToolError(
             f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
             "stops it first, and its data stays."
@@ -155,8 +155,18 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
     return port
 
 
-def _lines(*arguments: str) -> list[str]:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False).stdout.split()
+def start_again(compose: Compose) -> None:
+    """Start what was stopped of the production stack, as it was, and wait until it is healthy."""
+    options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    if compose.start("up", *options, override=_production_override(compose)).wait():
+        _explain_failure(compose)
+
+
+def lines(*arguments: str) -> list[str]:
+    """What a command of `docker` prints, one line each; none if it fails."""
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
 
 
 def _production_override(compose: Compose) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The stack on Docker Swarm: the files of `make prod`, sent to it by `docker stack deploy`."""
 
 import json
+import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,6 +75,25 @@ def rollback() -> int:
     _require_version(stack, version, before)
     say(f"{stack} runs {version} again. The database and the settings stay as they are.")
     return 0
+
+
+def replicas(stack: str) -> dict[str, int]:
+    """How many containers each of our services is to have; empty where the stack doesn't run on a swarm."""
+    return {name: found["Spec"]["Mode"]["Replicated"]["Replicas"] for name, found in _running(stack).items()}
+
+
+def scale(stack: str, wanted: Mapping[str, int]) -> None:
+    """Have so many containers of each service, and wait for their health, or for the end of the others."""
+    for name, count in wanted.items():
+        _wait_for(stack, ["docker", "service", "scale", f"{stack}_{name}={count}"])
+        listing = ["service", "ps", "--format", "{{.DesiredState}} {{.CurrentState}}", f"{stack}_{name}"]
+        while re.search(r"^(Shutdown|Remove) Running", _docker(*listing), re.MULTILINE):
+            time.sleep(0.5)
+
+
+def migrate(stack: str) -> None:
+    """Run the migrations of the stack's image once more, and wait for their end."""
+    _wait_for(stack, ["docker", "service", "update", "--quiet", "--force", f"{stack}_migrate"])
 
 
 def _require_manager() -> None:
@@ -151,7 +172,7 @@ def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str]
     """
     try:
         result = subprocess.run(
-            command, env=environment, timeout=_PATIENCE, stderr=subprocess.PIPE, text=True, check=False
+            command, env=environment, timeout=_PATIENCE, capture_output=True, text=True, check=False
         )
     except subprocess.TimeoutExpired:
         _explain(stack, OURS)
