@@ -106,7 +106,7 @@ class _Stack:
         )
         for wanted in labels:
             filters = [part for label in wanted for part in ("--filter", f"label={label}")]
-            if found := docker.lines("ps", "--quiet", "--filter", "health=healthy", *filters):
+            if found := docker.listing("ps", "--quiet", "--filter", "health=healthy", *filters):
                 return found[0]
         raise ToolError(
             f"No healthy Postgres of {self._name} runs on this machine: start the stack with `make prod`, or "

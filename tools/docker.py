@@ -143,7 +143,7 @@ def prod(environment: Mapping[str, str]) -> int:
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
     stack = compose.config()["name"]
-    if lines("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
+    if listing("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
         raise ToolError(
             f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
             "stops it first, and its data stays."
@@ -163,11 +163,11 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
 def start_again(compose: Compose) -> None:
     """Start what was stopped of the production stack, as it was, and wait until it is healthy."""
     options = ("--detach", "--wait", "--no-build", "--no-recreate")
-    if compose.start("up", *options, override=_production_override(compose)).wait():
+    if _wait(compose, compose.start("up", *options, override=_production_override(compose))):
         _explain_failure(compose)
 
 
-def lines(*arguments: str) -> list[str]:
+def listing(*arguments: str) -> list[str]:
     """What a command of `docker` prints, one line each; none if it fails."""
     return subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, check=False
@@ -190,8 +190,7 @@ def _renew_password(compose: Compose) -> None:
     """Give the database its password where the file is new: the volume outlives the old one."""
     if not project.NEW_PASSWORD.exists():
         return
-    config = compose.config()
-    volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
+    volume = compose.config()["volumes"]["postgres"]["name"]
     known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
     if known.returncode == 0:
         say("The database of an earlier secrets/ is still there: giving it the new password.")
