@@ -41,7 +41,8 @@ def deploy() -> int:
             f"APP_IMAGE={image} is on this machine only, and the swarm has {len(nodes)} nodes: give the "
             "image the name of a registry that all of them reach, such as registry.example.com/team/app."
         )
-    if any("placement" in service["deploy"] for service in config["services"].values()):
+    deployed = [service["deploy"] for service in config["services"].values()]
+    if any("placement" in each and each.get("replicas") != 0 for each in deployed):
         _require_data_node(nodes)
     version = _build(compose, image)
     before = _running(config["name"])

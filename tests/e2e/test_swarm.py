@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests import docs
 from tests.conftest import wait_until
 from tests.e2e.running import Running
 
@@ -184,8 +185,10 @@ def test_a_broken_version_goes_back_by_itself_and_fails_no_request(
 
 
 def test_workers_can_be_scaled(stack: Running) -> None:
-    docker("service", "scale", "--detach", f"{stack.project}_rqworker=5")
-    wait_until(lambda: replicas(stack)["rqworker"] == "5/5", 120, "five workers")
+    (command,) = [block for block in docs.commands("docs/DEPLOYMENT.md") if "WORKER_REPLICAS" in block]
+    docs.run(command, stack.folder, stack.environment)
+    assert replicas(stack)["rqworker"] == "5/5"
+    wait_for_code(stack, stack.code())
 
 
 def test_make_rollback_brings_back_the_version_before_in_every_service(stack: Running) -> None:

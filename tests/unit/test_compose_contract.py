@@ -317,6 +317,22 @@ def test_production_has_nothing_that_swarm_ignores_and_it_needs() -> None:
         assert not service.keys() & {"tmpfs", "shm_size", "pid", "ipc", "links", "devices"}, name
 
 
+def test_the_override_of_the_docs_leaves_out_the_database_and_redis(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "DEPLOYMENT.md").read_text(), re.DOTALL)
+    override = tmp_path / "docker-compose.override.yml"
+    override.write_text(next(block for block in blocks if "replicas: 0" in block))
+    files = [part for path in (BASE, PROD, override) for part in ("-f", str(path))]
+    nothing = ("--env-file", os.devnull)
+    result = run_docker("compose", *nothing, *files, "config", "--format", "json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)["services"]
+    assert [found[name]["deploy"]["replicas"] for name in ("redis", "postgres")] == [0, 0]
+    for name in OURS:
+        assert "db.example.com" in found[name]["environment"]["DATABASE_URL"]
+        assert "redis.example.com" in found[name]["environment"]["REDIS_URL"]
+        assert "default" in found[name]["networks"], f"{name} reaches the outside"
+
+
 def test_swarm_accepts_the_production_files() -> None:
     if "\n  config " not in run_docker("stack", "--help").stdout:
         pytest.skip("this docker command is too old to check the files for Swarm")
