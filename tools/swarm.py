@@ -97,6 +97,17 @@ def migrate(stack: str) -> None:
     _wait_for(stack, ["docker", "service", "update", "--quiet", "--force", f"{stack}_migrate"])
 
 
+def name_version(image: str, identity: str) -> str:
+    """The name of an image with a tag made of its content, in the place of any other tag.
+
+    Args:
+        image: its name, maybe with a registry and a tag.
+        identity: the engine's id for it, the digest of its content.
+    """
+    folder, slash, name = image.rpartition("/")
+    return f"{folder}{slash}{name.partition(':')[0]}:{identity.removeprefix('sha256:')[:12]}"
+
+
 def _require_manager() -> None:
     swarm = json.loads(_docker("info", "--format", "{{json .Swarm}}"))
     if swarm["LocalNodeState"] != "active":
@@ -126,11 +137,9 @@ def _build(compose: Compose, image: str) -> str:
     """Build, and name the image after its content, so that other code is another version; push it."""
     if compose.run("build", "--quiet", "fastapi"):
         raise ToolError("The image was not built; the lines above say why. What runs stays as it is.")
-    content = _docker("image", "inspect", "--format", "{{.Id}}", image).removeprefix("sha256:")
-    folder, slash, name = image.rpartition("/")
-    version = f"{folder}{slash}{name.partition(':')[0]}:{content[:12]}"
+    version = name_version(image, _docker("image", "inspect", "--format", "{{.Id}}", image))
     _docker("tag", image, version)
-    if slash:
+    if "/" in version:
         say(f"Pushing {version}.")
         _docker("push", "--quiet", version)
     return version
