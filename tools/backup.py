@@ -119,16 +119,16 @@ class _Stack:
         if self._compose.running() == "development":
             raise ToolError("The development stack runs here: stop it, and `make prod`, before you restore.")
         say("Stopping the API and the workers: jobs under way are finished first.")
-        if replicas := swarm.replicas(self._name):
-            swarm.scale(self._name, dict.fromkeys(replicas, 0))
-            try:
-                yield
-            finally:
-                swarm.migrate(self._name)
-                swarm.scale(self._name, replicas)
-            return
-        self._compose.run("stop", *swarm.OURS)
+        replicas = swarm.replicas(self._name)
         try:
+            if replicas:
+                swarm.stop(self._name, swarm.OURS)
+            else:
+                self._compose.run("stop", *swarm.OURS)
             yield
         finally:
-            docker.start_again(self._compose)
+            if replicas:
+                swarm.migrate(self._name)
+                swarm.scale(self._name, replicas)
+            else:
+                docker.start_again(self._compose)

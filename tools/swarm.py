@@ -84,11 +84,17 @@ def replicas(stack: str) -> dict[str, int]:
 
 
 def scale(stack: str, wanted: Mapping[str, int]) -> None:
-    """Have so many containers of each service, and wait for their health, or for the end of the others."""
+    """Have so many containers of each service, and wait until they are healthy."""
     for name, count in wanted.items():
         _wait_for(stack, ["docker", "service", "scale", f"{stack}_{name}={count}"])
-        listing = ["service", "ps", "--format", "{{.DesiredState}} {{.CurrentState}}", f"{stack}_{name}"]
-        while re.search(r"^(Shutdown|Remove) Running", _docker(*listing), re.MULTILINE):
+
+
+def stop(stack: str, names: Sequence[str]) -> None:
+    """Have no container of these services, and wait for the end of the last one and its job."""
+    _docker("service", "scale", "--detach", *(f"{stack}_{name}=0" for name in names))
+    for name in names:
+        listing = ("service", "ps", "--format", "{{.CurrentState}}", f"{stack}_{name}")
+        while re.search("^(Running|Starting|Preparing)", _docker(*listing), re.MULTILINE):
             time.sleep(0.5)
 
 
