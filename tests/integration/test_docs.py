@@ -15,7 +15,7 @@ from tests.conftest import ROOT, wait_until
 from tests.e2e.running import FOREIGN, copy_repository
 from tools.ports import free_port
 
-DOCUMENTS = ("README.md", "docs/DEVELOPMENT.md", "docs/PRODUCTION.md")
+DOCUMENTS = ("README.md", "docs/DEVELOPMENT.md", "docs/PRODUCTION.md", "docs/DEPLOYMENT.md")
 
 
 @pytest.fixture(scope="module")
