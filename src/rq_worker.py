@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
+from src import limits
 from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
 from src.log import configure_logging
 from src.robust_worker import RobustWorker
@@ -30,6 +31,8 @@ SRC = Path(__file__).resolve().parent
 REFUSED = 2
 """Exit code when the settings forbid to start."""
 
+CRASHED = 1
+
 LONGEST_PAUSE = 1.0
 """Seconds between two looks at whether everything is there."""
 
@@ -38,7 +41,7 @@ def main() -> int:
     """Run the worker until a signal ends it.
 
     Returns:
-        The exit code: 0 after a stop, 2 when the settings are wrong, 1 when it crashed too often.
+        The exit code: 0 after a stop, 2 when the settings are wrong, 1 when it crashed, or did so too often.
     """
     try:
         settings = get_settings()
@@ -50,6 +53,10 @@ def main() -> int:
             "The worker does not reload code in production: set RQ_WORKER_AUTORELOAD=false, "
             "or ENVIRONMENT=development where this is not production."
         )
+    if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
+        return _refuse(problem)
+    if settings.rq_worker_heartbeat_file:  # that of an earlier start says nothing about this one
+        settings.rq_worker_heartbeat_file.unlink(missing_ok=True)
     configure_logging(settings, role="rqworker")
     _step("settings", "environment %s, log level %s", settings.environment, settings.log_level)
     signal.signal(signal.SIGTERM, _leave)
@@ -97,7 +104,7 @@ def _work() -> int:
     _step("auto-reload", "off")
     _step("monitor", "none")
     worker.work()
-    return 0
+    return 0 if worker.stop_requested else CRASHED
 
 
 def _load() -> Callable[[], RobustWorker]:
@@ -108,6 +115,7 @@ def _load() -> Callable[[], RobustWorker]:
     from src import database, health
 
     import_jobs()
+    grace = get_settings().worker_stop_grace_period
     gc.freeze()  # what is loaded stays, so that forked jobs need not look through it, and share its memory
     return lambda: RobustWorker(
         get_queue(),
@@ -115,9 +123,10 @@ def _load() -> Callable[[], RobustWorker]:
         serializer=get_queue().serializer,
         code=health.CODE,
         loaded_at=health.LOADED_AT,
-        before_job=database.forget_connections,
+        before_job=database.begin_job,
         sweep=run_sweeps,
         heartbeat_file=get_settings().rq_worker_heartbeat_file,
+        stop_timeout=grace and limits.worker_stop(grace),
     )
 
 

@@ -21,6 +21,9 @@ PATIENCE = timedelta(seconds=15)
 """How long an accepted import may be on its way into the queue before the sweep looks after it."""
 
 
+ENDED_BADLY = (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
+
+
 def enqueue_import(import_id: uuid.UUID) -> None:
     """Put an import into the queue; its job has its id.
 
@@ -80,13 +83,15 @@ def _give_up(import_id: str, error: str) -> None:
 @job_queue.sweep
 def enqueue_lost_imports() -> None:
     """Enqueue what was accepted and is neither queued nor running, so that a flushed Redis loses nothing."""
+    in_hand = job_queue.in_hand()
     for sales_import in imports.unfinished(before=datetime.now(UTC) - PATIENCE):
+        if str(sales_import.id) in in_hand:
+            continue
         job = job_queue.find_job(str(sales_import.id))
-        status = job.get_status() if job else None
-        if job and status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+        if job and job.get_status(refresh=False) in ENDED_BADLY:
             result = job.latest_result()
-            lines = (result.exc_string if result and result.exc_string else str(status)).strip().splitlines()
+            lines = ((result and result.exc_string) or "it was stopped").strip().splitlines()
             _give_up(job.id, lines[-1])
-        elif job is None or status == JobStatus.FINISHED:
+        else:
             logger.warning("Import %s was lost on its way: enqueued again", sales_import.id)
             enqueue_import(sales_import.id)
