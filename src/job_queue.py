@@ -83,6 +83,16 @@ def find_job(job_id: str) -> Job | None:
     return get_queue().fetch_job(job_id)
 
 
+def forget_job(job_id: str) -> None:
+    """Take what is known about an ended job away, so that nobody takes it for what comes under its id.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away.
+    """
+    if job := find_job(job_id):
+        job.delete()
+
+
 def in_hand() -> set[str]:
     """The ids of all jobs that wait in the queue, are on their way to a worker, or run.
 

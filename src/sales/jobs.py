@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 
 from src import job_queue, progress_manager
 from src.sales import imports
 from src.sales.importer import RejectedRow, SalesFile, SalesRow, UnreadableFile
+from src.sales.models import SalesImport, Status
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,31 @@ def enqueue_import(import_id: uuid.UUID) -> None:
         redis.exceptions.ConnectionError: Redis is away; the sweep enqueues the import later.
     """
     job_queue.enqueue(run_import, str(import_id), job_id=str(import_id), on_failure=note_failure)
+
+
+def retry_import(import_id: uuid.UUID) -> SalesImport:
+    """Run a failed import again.
+
+    Raises:
+        imports.NotFailed, imports.ImportedMeanwhile: it can't be retried.
+        redis.exceptions.ConnectionError: Redis is away, and the import is as it was.
+    """
+    found = imports.find(import_id)
+    if found is None or found.status != Status.FAILED:
+        raise imports.NotFailed
+    # Before the import waits again: the sweep would take the old job's failure for that of the retry.
+    job_queue.forget_job(str(import_id))
+    sales_import = imports.retry(import_id)
+    enqueue_accepted(import_id)
+    return sales_import
+
+
+def enqueue_accepted(import_id: uuid.UUID) -> None:
+    """Enqueue an import that is committed; while Redis is away, the sweep does it later."""
+    try:
+        enqueue_import(import_id)
+    except job_queue.REDIS_AWAY:
+        logger.warning("Redis is away: import %s is stored and will be enqueued later", import_id)
 
 
 def run_import(import_id: str) -> None:
@@ -71,7 +98,8 @@ def note_failure(
 ) -> None:
     """RQ's failure callback: when the last try failed, the import says so."""
     if not job.retries_left:
-        _give_up(job.id, f"{type(error).__name__}: {error}")
+        died = isinstance(error, AbandonedJobError)
+        _give_up(job.id, "its worker died" if died else f"{type(error).__name__}: {error}")
 
 
 def _give_up(import_id: str, error: str) -> None:
