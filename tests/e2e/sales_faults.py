@@ -115,10 +115,14 @@ def main_process(container: dict[str, Any]) -> Process:
 
 
 def send(running: Running, signal: int, *pids: int) -> None:
-    """Send a signal from outside of the containers: the first process of one ignores what comes from inside."""
-    program = f"import os\nfor pid in {list(pids)}:\n  try: os.kill(pid, {int(signal)})\n  except ProcessLookupError: pass"
-    docker("run", "--rm", "--pid", "host", "--privileged", "--user", "0", "--network", "none",
-           running.environment["APP_IMAGE"], "python", "-c", program)  # fmt: skip
+    """Send a signal from the host: the first process of a container ignores SIGKILL from inside.
+
+    A process that has ended meanwhile is passed over.
+    """
+    program = f"import os\nfor pid in {list(pids)}:\n    try: os.kill(pid, {int(signal)})\n"
+    program += "    except ProcessLookupError: pass\n"
+    options = ["--rm", "--pid", "host", "--privileged", "--user", "0", "--network", "none"]
+    docker("run", *options, running.environment["APP_IMAGE"], "python", "-c", program)
 
 
 def docker(*arguments: str) -> str:
@@ -160,9 +164,8 @@ def upload_until_accepted(running: Running, content: bytes, name: str, seconds: 
     """Upload as a client does that tries again while it is told 503 or gets no answer; the import's id."""
 
     def attempt() -> str | None:
-        response = request(
-            running, "POST", "/api/v1/sales/imports", files={"file": (name, content, "text/csv")}
-        )
+        file = {"file": (name, content, "text/csv")}
+        response = request(running, "POST", "/api/v1/sales/imports", files=file)
         if response is None or response.status_code == 503:
             return None
         assert response.status_code in (200, 202), response.text

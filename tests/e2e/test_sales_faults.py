@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import wait_until
-from tests.e2e import faults, sales
+from tests.e2e import sales
+from tests.e2e import sales_faults as faults
 from tests.e2e.running import Running
 
 ROWS = 3_000
@@ -68,7 +69,7 @@ class Drill:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Accept the first files, let the workers begin, and accept the rest while the block breaks something."""
+        """Accept files, let the workers begin, and accept the rest while the block breaks something."""
         faults.on_all(self.running, "rqworker", "pause")
         try:
             self.post(BEFORE)
