@@ -6,7 +6,7 @@ PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 pyt
 	$(error Python 3.11 or newer is needed, and there is none on the PATH: install it (https://www.python.org/downloads/) and try again))
 
 .DEFAULT_GOAL := help
-.PHONY: help dev prod test test-e2e check format bench migrate migration logs down lock
+.PHONY: help dev prod test test-e2e check format bench migrate migration logs down lock api-key
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,9 +20,10 @@ format: ## Format the code
 bench: ## Measure reload, jobs and idle CPU beside other tools: QUICK=1
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
+api-key: ## Print the API key that production asks for: make -s api-key
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
 lock: ## Renew the pinned versions of all packages
 
-dev prod test test-e2e check format bench migrate migration logs down lock:
+dev prod test test-e2e check format bench migrate migration logs down lock api-key:
 	@$(PYTHON) -m tools.stack $@

@@ -51,6 +51,15 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 
+def on_starting(server: Any) -> None:
+    """Refuse in production what only Gunicorn's own settings show; the application looks at all others."""
+    # Not in development, where this process must not load code that a reload replaces in the workers only.
+    if os.environ.get("ENVIRONMENT") == "production":
+        from src import production
+
+        production.check(reload=server.cfg.reload)
+
+
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Have each worker open database connections of its own; the Redis client does so by itself."""
     from src.database import forget_connections

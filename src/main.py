@@ -6,27 +6,29 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from src import health, problems
+from src import health, problems, production, security
 from src.body_limit import BodyLimit
 from src.log import configure_logging
 from src.sales import page as sales_page
 from src.sales import routes as sales_routes
-from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
 MULTIPART_BYTES = 64 * 1024
 """What the multipart wrapping of one file may add to its size."""
 
+settings = production.check()
+
 
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    configure_logging(get_settings(), role="fastapi")
+    configure_logging(settings, role="fastapi")
     logger.info("Starting Sales Dashboard API...")
     yield
 
 
 app = FastAPI(
+    debug=settings.debug,
     title="Sales Dashboard",
     version="0.1.0",
     description="Upload what was sold, see what it adds up to.",
@@ -34,7 +36,8 @@ app = FastAPI(
     responses=problems.RESPONSES,
 )
 problems.install(app)
-app.add_middleware(BodyLimit, max_bytes=get_settings().max_upload_bytes + MULTIPART_BYTES)
+app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
+security.install(app)
 app.include_router(health.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)

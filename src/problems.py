@@ -38,7 +38,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        return _response(error.status_code, error.detail, headers=error.headers)
+        return response(error.status_code, error.detail, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -47,14 +47,14 @@ def install(app: FastAPI) -> None:
             for item in error.errors()
         ]
         detail = "; ".join(f"{item['where']}: {item['reason']}" for item in errors)
-        return _response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+        return response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
     def _database_away(_request: Request, error: Exception) -> JSONResponse:
         logger.error("The database does not answer: %s", str(error).splitlines()[0])
-        return _response(
+        return response(
             503,
             "The database does not answer, or has no tables yet; /health/ready tells which.",
             headers={"Retry-After": "5"},
@@ -64,17 +64,25 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RedisTimeoutError)
     def _redis_away(_request: Request, error: Exception) -> JSONResponse:
         logger.error("Redis does not answer: %s", error)
-        return _response(503, "Redis does not answer; try again soon.", headers={"Retry-After": "5"})
+        return response(503, "Redis does not answer; try again soon.", headers={"Retry-After": "5"})
 
     @app.exception_handler(Exception)
     def _ours(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return _response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
+        return response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
 
 
-def _response(
+def response(
     status: int, detail: str, *, headers: Any = None, errors: list[dict[str, str]] | None = None
 ) -> JSONResponse:
+    """A problem as an answer, for middleware, whose errors no handler sees.
+
+    Args:
+        status: the HTTP status code.
+        detail: what happened and what to do.
+        headers: headers of the answer.
+        errors: what is wrong, each with `where` and `reason`.
+    """
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump()
     if errors:
         body["errors"] = jsonable_encoder(errors)

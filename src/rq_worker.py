@@ -14,9 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from pydantic import ValidationError
-
-from src import limits
+from src import limits, production
 from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
 from src.log import configure_logging
 from src.robust_worker import RobustWorker
@@ -28,9 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("src.rq_worker")  # not __name__, which is __main__ when this is run
 
 SRC = Path(__file__).resolve().parent
-REFUSED = 2
-"""Exit code when the settings forbid to start."""
-
 CRASHED = 1
 
 LONGEST_PAUSE = 1.0
@@ -41,20 +36,12 @@ def main() -> int:
     """Run the worker until a signal ends it.
 
     Returns:
-        The exit code: 0 after a stop, 2 when the settings are wrong, 1 when it crashed, or did so too often.
+        The exit code: 0 after a stop, 1 when it crashed, or did so too often.
+
+    Raises:
+        SystemExit: the settings are wrong, or not fit for production: code 2.
     """
-    try:
-        settings = get_settings()
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
-        return _refuse(f"The worker can't start, these settings are wrong: {problems}.")
-    if settings.rq_worker_autoreload and settings.environment == "production":
-        return _refuse(
-            "The worker does not reload code in production: set RQ_WORKER_AUTORELOAD=false, "
-            "or ENVIRONMENT=development where this is not production."
-        )
-    if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
-        return _refuse(problem)
+    settings = production.check()
     if settings.rq_worker_heartbeat_file:  # that of an earlier start says nothing about this one
         settings.rq_worker_heartbeat_file.unlink(missing_ok=True)
     configure_logging(settings, role="rqworker")
@@ -153,11 +140,6 @@ def _step(name: str, detail: str, *arguments: object) -> None:
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
     """Signal handler while no job can run."""
     sys.exit(0)
-
-
-def _refuse(sentence: str) -> int:
-    sys.stderr.write(sentence + "\n")
-    return REFUSED
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("DATABASE_URL", database_url)
+    # "testserver" is the name by which Starlette's test client asks.
+    monkeypatch.setenv("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
     cached = (settings.get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
     for function in cached:
         function.cache_clear()

@@ -8,16 +8,20 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools import ports, project, ready
+from tools import ports, project, ready, secret_files
 from tools.console import ToolError, say
 
 _GUNICORN = {
     "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
 }
-# Without it `up --wait` takes the end of the migration for a failure; in the files, Swarm would reject it.
-_MIGRATED = {
-    "services": {"fastapi": {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}}}
-}
+
+
+def _cores() -> str:
+    """How many the engine has, which need not be this machine."""
+    info = subprocess.run(
+        ["docker", "info", "--format", "{{.NCPU}}"], capture_output=True, text=True, check=False
+    )
+    return info.stdout.strip()
 
 
 class Compose:
@@ -31,12 +35,8 @@ class Compose:
         """Take the files of the forms, and the environment that they need."""
         names = ["docker-compose.yml", *(f"docker-compose.{form}.yml" for form in forms)]
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
-        self._environment = {
-            # Names in the files; placeholders are enough for what needs no start.
-            "POSTGRES_PASSWORD": "-",
-            "REDIS_PASSWORD": "-",
-            **project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid())),
-        }
+        self._environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
+        self._environment["CPU_LIMIT"] = self._environment.get("CPU_LIMIT") or _cores()
 
     def run(self, *arguments: str) -> int:
         """Run a command on this terminal and return its exit code."""
@@ -109,11 +109,13 @@ def prod(environment: Mapping[str, str]) -> int:
     compose = Compose("prod")
     port = _prepare(compose, environment, "prod")
     _renew_password(compose)
-    up = compose.start("up", "--detach", "--build", "--wait", "--remove-orphans", override=_MIGRATED)
+    up = compose.start(
+        "up", "--detach", "--build", "--wait", "--remove-orphans", override=_production_override(compose)
+    )
     if up.wait():
         _explain_failure(compose)
     say(ready.urls(port))
-    say("`make logs` shows its log, `make down` stops it.")
+    say("`make -s api-key` prints the key that it asks for, `make logs` shows its log, `make down` stops it.")
     return 0
 
 
@@ -131,25 +133,42 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
     return port
 
 
-def _renew_password(compose: Compose) -> None:
-    """Give the database the password of a new `.env`: its volume outlives the old one."""
-    if not project.NEW_SECRETS.exists():
-        return
-    config = json.loads(compose.read("config", "--format", "json") or "null")
+def _config(compose: Compose) -> dict[str, Any]:
+    config: dict[str, Any] | None = json.loads(compose.read("config", "--format", "json") or "null")
     if config is None:
         raise ToolError("The compose files or .env have a mistake; the lines above say which.")
+    return config
+
+
+def _production_override(compose: Compose) -> dict[str, Any]:
+    """What `up` needs beside the files, where Swarm would reject it, or no file can know it."""
+    services: dict[str, Any] = {}
+    for name, service in _config(compose)["services"].items():
+        sources = [secret["source"] for secret in service.get("secrets", ())]
+        # Compose does not look into the files: with this, the containers of a changed secret are replaced.
+        services[name] = {"labels": {"secrets": secret_files.digest(project.SECRETS, sources)}}
+    # Without it `up --wait` takes the end of the migration for a failure.
+    services["fastapi"]["depends_on"] = {"migrate": {"condition": "service_completed_successfully"}}
+    return {"services": services}
+
+
+def _renew_password(compose: Compose) -> None:
+    """Give the database its password where the file is new: the volume outlives the old one."""
+    if not project.NEW_PASSWORD.exists():
+        return
+    config = _config(compose)
     volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
     known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
     if known.returncode == 0:
-        say("The database of an earlier .env is still there: giving it the password of the new one.")
+        say("The database of an earlier secrets/ is still there: giving it the new password.")
         if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
             raise ToolError("The database did not start; the lines above say why.")
-        password = project.environment()["POSTGRES_PASSWORD"].replace("'", "''")
+        password = (project.SECRETS / secret_files.POSTGRES).read_text("ascii").rstrip("\n")
         statement = f"ALTER ROLE app PASSWORD '{password}';\n"
         psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
         if not compose.read(*psql, stdin=statement):
             raise ToolError("The database did not take the new password; the lines above say why.")
-    project.NEW_SECRETS.unlink()
+    project.NEW_PASSWORD.unlink()
 
 
 def _explain_failure(compose: Compose) -> None:

@@ -2,10 +2,8 @@
 
 import os
 import re
-import secrets
 from pathlib import Path
 
-PLACEHOLDER = "change-me"
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""(['"])(.*?)(?<!\\)\1\s*(?:#.*)?""")
 
@@ -29,19 +27,14 @@ def _value(text: str) -> str:
 
 
 def create(path: Path, example: Path) -> bool:
-    """Make `path` from `example`, with a random secret for each placeholder; say whether it was made.
+    """Make `path` from `example`; say whether it was made.
 
     A file that is there is never touched. The new one can be read by its owner only.
     """
-    text = re.sub(
-        rf"(?m)^([A-Z_]+=){PLACEHOLDER}$",
-        lambda match: match[1] + secrets.token_hex(24),
-        example.read_text("utf-8"),
-    )
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.write(example.read_text("utf-8"))
     return True

@@ -3,9 +3,9 @@
 import sys
 import threading
 
-from tools import dotenv, pidfile, ports, project, ready
+from tools import pidfile, ports, project, ready, secret_files
 from tools.console import ToolError, say
-from tools.redis_binary import redis_command
+from tools.redis_binary import find_redis_server, redis_command
 from tools.supervisor import Process, Supervisor
 
 _HOST = "127.0.0.1"
@@ -33,9 +33,12 @@ def _run(target: str) -> int:
         Process("api", _api_command(target, environment, port)),
     ]
     if not environment.get("REDIS_URL"):
-        processes.insert(0, _redis(environment))
+        processes.insert(0, _redis(target, environment))
     if target == "prod":
         say("This is a trial of production on one machine with SQLite, not a deployment: that is Docker's.")
+        say(
+            "ALLOW_SQLITE=true, since all of it runs here. `make -s api-key` prints the key that it asks for."
+        )
     # A job that is under way may take all of its time.
     job_timeout = environment.get("JOB_TIMEOUT", "")
     grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)
@@ -56,8 +59,10 @@ def native_environment(target: str) -> dict[str, str]:
     )
     if target == "dev" and not environment.get("LOG_LEVEL"):
         environment["LOG_LEVEL"] = "debug"
-    if environment.get("REDIS_PASSWORD") == dotenv.read(project.ENV_FILE).get("REDIS_PASSWORD"):
-        environment.pop("REDIS_PASSWORD", None)  # that of Compose's Redis
+    if target == "prod":
+        environment["ALLOW_SQLITE"] = "true"
+        if not environment.get("API_KEYS"):
+            environment.setdefault("API_KEYS_FILE", str(project.SECRETS / secret_files.API_KEYS))
     environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
     return environment
 
@@ -82,13 +87,19 @@ def _api_command(target: str, environment: dict[str, str], port: int) -> list[st
     return _python("src.reload", "uvicorn", "src.main:app", *address, *reload, "--log-level", "debug")
 
 
-def _redis(environment: dict[str, str]) -> Process:
+def _redis(target: str, environment: dict[str, str]) -> Process:
     port = ports.free_port()
     environment["REDIS_URL"] = f"redis://{_HOST}:{port}/0"
+    environment.pop("REDIS_PASSWORD", None)  # of another Redis
+    environment.pop("REDIS_PASSWORD_FILE", None)
+    password_file = None
+    if target == "prod":
+        password_file = project.SECRETS / secret_files.REDIS
+        environment["REDIS_PASSWORD_FILE"] = str(password_file)
     directory = project.DATA / "redis"
     directory.mkdir(exist_ok=True)
-    command = redis_command(port)
-    say(f"Redis: {command[0]} on port {port}, with its data in data/redis.")
+    command = redis_command(port, password_file)
+    say(f"Redis: {find_redis_server()} on port {port}, with its data in data/redis.")
     return Process("redis", command, last=True, cwd=directory)
 
 

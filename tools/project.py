@@ -4,24 +4,28 @@ import os
 import shutil
 from pathlib import Path
 
-from tools import dotenv
+from tools import dotenv, secret_files
 from tools.console import say
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 LOGS = ROOT / "logs"
 ENV_FILE = ROOT / ".env"
-# There from the moment that .env is made until the database has been told its new password.
-NEW_SECRETS = DATA / "new-secrets"
+SECRETS = ROOT / "secrets"
+# There from the moment that the database's password is made until the database has been told.
+NEW_PASSWORD = DATA / "new-password"
 
 
 def set_up() -> None:
-    """Make the folders and the `.env` that every way of running needs."""
+    """Make the folders, the `.env` and the secrets that every way of running needs."""
     DATA.mkdir(exist_ok=True)
     LOGS.mkdir(exist_ok=True)
     if dotenv.create(ENV_FILE, ROOT / ".env.example"):
-        NEW_SECRETS.touch()
-        say("Created .env from .env.example, with random secrets.")
+        say("Created .env from .env.example.")
+    if made := secret_files.create_missing(SECRETS):
+        say(f"Created random secrets in secrets/: {', '.join(made)}.")
+        if secret_files.POSTGRES in made:
+            NEW_PASSWORD.touch()
 
 
 def environment(**overrides: str) -> dict[str, str]:

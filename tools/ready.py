@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 
+from tools import project, secret_files
 from tools.console import say
 
 _HINT_AFTER = 60.0
@@ -52,7 +53,8 @@ def _lack(port: int) -> str | None:
 def _get(port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", path)
+        # Production asks for it, development takes no notice.
+        connection.request("GET", path, headers={"X-API-Key": secret_files.api_key(project.SECRETS)})
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -30,8 +30,12 @@ def find_redis_server() -> Path | None:
     return None
 
 
-def redis_command(port: int) -> list[str]:
+def redis_command(port: int, password_file: Path | None = None) -> list[str]:
     """How to start Redis for this machine alone, with its data in the working directory.
+
+    Args:
+        port: where it listens.
+        password_file: holds the password that it asks for.
 
     Raises:
         ToolError: there is none.
@@ -39,7 +43,12 @@ def redis_command(port: int) -> list[str]:
     binary = find_redis_server()
     if binary is None:
         raise ToolError(LACK)
-    return [str(binary), "--bind", "127.0.0.1", "--port", str(port), "--appendonly", "yes", "--dir", "."]
+    command = [str(binary), "--bind", "127.0.0.1", "--port", str(port), "--appendonly", "yes", "--dir", "."]
+    if password_file is None:
+        return command
+    # The password by standard input: everybody on the machine can read a command line.
+    configure = 'file=$1; shift; exec "$@" - <<EOF\nrequirepass $(cat "$file")\nEOF'
+    return ["sh", "-c", configure, "sh", str(password_file), *command]
 
 
 @contextmanager

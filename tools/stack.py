@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tools import docker, pidfile, project, runtime, venv
+from tools import docker, pidfile, project, runtime, secret_files, venv
 from tools.console import ToolError, say
 
 
@@ -32,6 +32,12 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
         # This process becomes the one that looks after the others: none stands between it and the terminal.
         os.execv(command[0], command)  # noqa: S606
     return on_docker(project.environment())
+
+
+def api_key() -> int:
+    """Print the first API key and nothing else."""
+    print(secret_files.api_key(project.SECRETS))
+    return 0
 
 
 def down() -> int:
@@ -157,6 +163,7 @@ def lock() -> int:
 COMMANDS = {
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
     "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
+    "api-key": api_key,
 }  # fmt: skip
 
 

@@ -37,6 +37,8 @@ from typing import Any, NamedTuple
 RUN_NAME = "__generation__"
 BROKEN = 3
 """Exit code of a generation whose code can't be loaded."""
+REFUSED = 2
+"""Exit code by which the program says that it must not run like this, which no save can mend."""
 
 
 class Order(NamedTuple):
@@ -262,7 +264,7 @@ def run(order: Order) -> None:
         if not generation.is_ready:
             raise RuntimeError(f"{order.target} returned before it was ready")
     except BaseException as error:
-        if generation.is_ready:
+        if generation.is_ready or (isinstance(error, SystemExit) and error.code == REFUSED):
             raise
         generation.broken(error)
         sys.exit(BROKEN)

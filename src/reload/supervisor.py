@@ -18,6 +18,7 @@ from .burst import Burst, listed
 from .child import Child, Program
 from .crashes import Crashes
 from .environment import Environment
+from .generation import REFUSED
 from .hand_over import HandOvers
 from .launcher import Launcher
 from .monitor import CodeChangeMonitor
@@ -97,7 +98,8 @@ class Supervisor:
         SIGTERM and SIGINT let running work be finished, a second one kills it.
 
         Returns:
-            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes.
+            The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes,
+            2 when the program refused to start.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
@@ -246,6 +248,9 @@ class Supervisor:
         self._hand_overs.forget(child)
         self._candidate = self._candidate if child is not self._candidate else None
         self._current = self._current if child is not self._current else None
+        if code == REFUSED and not self._current:
+            self._exit_code = code
+            self._leave()
         is_replaced = self._candidate or self._hand_overs.coming or self._start_at is not None
         if is_needed and not is_replaced and self._stopped_at is None:
             self._crash(_ending(code), time.monotonic() - child.went_at if child.went_at else 0)

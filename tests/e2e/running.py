@@ -21,7 +21,8 @@ FOREIGN = (
     "API_PORT",
     "APP_IMAGE",
     "GUNICORN_CONFIG",
-    "POSTGRES_PASSWORD",
+    "API_KEYS",
+    "API_KEYS_FILE",
     "REDIS_PASSWORD",
     "SERVER",
     "VIRTUAL_ENV",
@@ -33,7 +34,7 @@ def copy_repository(target: Path) -> None:
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     result = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
     if result.returncode:  # unpacked from an archive
-        ignored = (".git", ".venv", ".env", "data", "__pycache__", ".*_cache", "*.log")
+        ignored = (".git", ".venv", ".env", "secrets", "data", "__pycache__", ".*_cache", "*.log")
         shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
         return
     for name in filter(None, result.stdout.split("\0")):
@@ -96,11 +97,8 @@ class Running:
     def compose(self, *arguments: str, form: str = "dev", **variables: str) -> str:
         """The output of `docker compose` with the files of a form; it has to succeed."""
         files = ["-f", "docker-compose.yml", "-f", f"docker-compose.{form}.yml"]
-        environment = self.environment | variables
-        if not (self.folder / ".env").exists():  # nothing is started that needs them
-            environment |= {"POSTGRES_PASSWORD": "-", "REDIS_PASSWORD": "-"}
         result = subprocess.run(
-            ["docker", "compose", *files, *arguments], cwd=self.folder, env=environment,
+            ["docker", "compose", *files, *arguments], cwd=self.folder, env=self.environment | variables,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, f"docker compose {' '.join(arguments)}:\n{result.stdout}"
@@ -136,10 +134,15 @@ class Running:
 
         wait_until(look, seconds, f"{text!r} in {self.log}")
 
+    def headers(self) -> dict[str, str]:
+        """What a client sends: the clone's own key, which development takes no notice of."""
+        return {"X-API-Key": (self.folder / "secrets" / "api_keys").read_text("ascii").split()[0]}
+
     def get(self, path: str) -> Any:
         """The JSON that a path answers, None while there is no answer or an error."""
+        url = f"http://127.0.0.1:{self.port}{path}"
         try:
-            response = httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+            response = httpx2.get(url, headers=self.headers(), timeout=10)
         except httpx2.TransportError:
             return None
         return response.json() if response.status_code == 200 else None
@@ -176,7 +179,8 @@ class Running:
     def upload(self, content: bytes, name: str = "sales.csv") -> "httpx2.Response":
         """Post a file to be imported."""
         url = f"http://127.0.0.1:{self.port}/api/v1/sales/imports"
-        return httpx2.post(url, files={"file": (name, content, "text/csv")}, timeout=60)
+        file = (name, content, "text/csv")
+        return httpx2.post(url, files={"file": file}, headers=self.headers(), timeout=60)
 
     def import_file(self, content: bytes, seconds: float = 120) -> Mapping[str, Any]:
         """Have a file imported, and return the import when it has ended."""

@@ -82,7 +82,7 @@ def request(running: Running, method: str, path: str, **arguments: Any) -> "http
     """What a request is answered, None if it isn't."""
     url = f"http://127.0.0.1:{running.port}{path}"
     try:
-        return httpx2.request(method, url, timeout=60, **arguments)
+        return httpx2.request(method, url, headers=running.headers(), timeout=60, **arguments)
     except httpx2.TransportError:
         return None
 

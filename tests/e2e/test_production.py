@@ -25,10 +25,12 @@ def container_ids(running: Running) -> dict[str, list[str]]:
     return {service: [container["Id"] for container in running.containers(service)] for service in services}
 
 
-def test_it_made_secrets_that_only_the_user_can_read(production: Running) -> None:
-    path = production.folder / ".env"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "=change-me" not in path.read_text("utf-8")
+def test_it_made_secrets_that_only_the_user_can_reach(production: Running) -> None:
+    folder = production.folder / "secrets"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    contents = [path.read_text("ascii").strip() for path in folder.iterdir()]
+    assert len({*contents}) == 3
+    assert stat.S_IMODE((production.folder / ".env").stat().st_mode) == 0o600
 
 
 def test_three_workers_and_the_api_run_the_same_code(production: Running) -> None:

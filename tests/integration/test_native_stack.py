@@ -1,5 +1,6 @@
 """`make dev` and `make prod` without Docker: the real commands, in a copy of this tree, with real signals."""
 
+import http.client
 import json
 import os
 import re
@@ -9,8 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -57,12 +56,19 @@ class Stack:
     def child(self, part: str) -> psutil.Process:
         return next(each for each in self.runner().children() if part in " ".join(each.cmdline()))
 
+    def key(self) -> str:
+        """The API key, as a user gets it."""
+        command = ["make", "-s", "api-key", "RUNTIME=native"]
+        made = subprocess.run(command, cwd=self.tree, capture_output=True, text=True, check=True)
+        return made.stdout.strip()
+
     def codes(self) -> set[str]:
         """The code of the API and of each worker that is not about to leave."""
         try:
-            with urlopen(f"http://127.0.0.1:{self.port}/version", timeout=5) as answer:
-                version = json.load(answer)
-        except (URLError, ConnectionError, TimeoutError):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection.request("GET", "/version", headers={"X-API-Key": self.key()})
+            version = json.load(connection.getresponse())
+        except (http.client.HTTPException, OSError):
             return set()
         return {version["code"], *(worker["code"] for worker in version["workers"])}
 
@@ -79,7 +85,9 @@ class Stack:
 def start(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
     """Starts the stack in a copy of this tree, in a path with spaces."""
     tree = tmp_path / "a path with spaces"
-    leave = shutil.ignore_patterns(".git", ".venv", ".env", "data", "logs", "__pycache__", ".*_cache")
+    leave = shutil.ignore_patterns(
+        ".git", ".venv", ".env", "secrets", "data", "logs", "__pycache__", ".*_cache"
+    )
     shutil.copytree(ROOT, tree, ignore=leave)
     if Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():
         (tree / ".venv").symlink_to(ROOT / ".venv")  # else the stack makes one, which takes its time

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
+import stat
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from src import production
 from src.settings import Settings
+from tools import secret_files
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE, DEV, PROD = (ROOT / f"docker-compose{part}.yml" for part in ("", ".dev", ".prod"))
@@ -20,11 +24,17 @@ FORMS = {"base": [BASE], "development": [BASE, DEV], "production": [BASE, PROD]}
 PRODUCTION_LIKE = ("base", "production")
 OURS = ("fastapi", "rqworker", "migrate")
 LASTING = ("fastapi", "rqworker", "redis", "postgres")
-SECRETS = {"POSTGRES_PASSWORD": "secret-of-postgres", "REDIS_PASSWORD": "secret-of-redis"}
+SECRETS = {
+    "fastapi": {"postgres_password", "redis_password", "api_keys"},
+    "rqworker": {"postgres_password", "redis_password", "api_keys"},
+    "migrate": {"postgres_password", "redis_password", "api_keys"},
+    "redis": {"redis_password"},
+    "postgres": {"postgres_password"},
+}
 ORDER = (
-    "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "volumes", "ports",
-    "networks", "depends_on", "healthcheck", "stop_grace_period", "restart", "shm_size", "deploy", "logging",
-    "read_only", "tmpfs", "cap_drop", "security_opt",
+    "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "secrets", "volumes",
+    "ports", "networks", "depends_on", "healthcheck", "stop_grace_period", "restart", "shm_size", "deploy",
+    "logging", "read_only", "tmpfs", "cap_drop", "security_opt",
 )  # fmt: skip
 DEVELOPMENT_COMMAND = (
     "uvicorn src.main:app --host 0.0.0.0 --port 8000 --reload --reload-dir /app/src "
@@ -53,7 +63,7 @@ def render(form: str, **environment: str) -> dict[str, Any]:
     """One of the three combinations, as Compose understands it."""
     files = [part for path in FORMS[form] for part in ("-f", str(path))]
     nothing = ("--env-file", os.devnull)
-    result = run_docker("compose", *nothing, *files, "config", "--format", "json", **(SECRETS | environment))
+    result = run_docker("compose", *nothing, *files, "config", "--format", "json", **environment)
     assert result.returncode == 0, result.stderr
     rendered: dict[str, Any] = json.loads(result.stdout)
     return rendered
@@ -124,12 +134,31 @@ def test_the_image_does_not_say_which_environment_it_is() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_missing_secret_says_what_to_do(form: str) -> None:
-    files = [part for path in FORMS[form] for part in ("-f", str(path))]
-    result = run_docker("compose", "--env-file", os.devnull, *files, "config", POSTGRES_PASSWORD="x")
-    assert result.returncode != 0
-    assert "REDIS_PASSWORD" in result.stderr
-    assert "make prod" in result.stderr
+def test_every_service_has_the_secrets_that_it_needs_as_files(form: str) -> None:
+    rendered = render(form)
+    names = {file.name for file in secret_files_of(rendered)}
+    assert names == {*secret_files.NAMES}
+    for name, service in rendered["services"].items():
+        assert {secret["source"] for secret in service["secrets"]} == SECRETS[name], name
+        for key, value in service.get("environment", {}).items():
+            assert "PASSWORD" not in key or (key.endswith("_FILE") and value.startswith("/run/secrets/")), key
+
+
+def secret_files_of(rendered: dict[str, Any]) -> list[Path]:
+    return [Path(secret["file"]) for secret in rendered["secrets"].values()]
+
+
+def test_one_line_in_the_file_makes_the_secrets_of_a_copied_one(tmp_path: Path) -> None:
+    (line,) = re.findall(r"(?m)^# (mkdir .*)$", BASE.read_text("utf-8"))
+    subprocess.run(["sh", "-ec", line], cwd=tmp_path, check=True)
+    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
+    contents = [(tmp_path / "secrets" / name).read_text().strip() for name in secret_files.NAMES]
+    assert len({*contents}) == 3
+    assert all(len(content) >= production.SHORTEST_SECRET for content in contents)
+
+
+def test_development_asks_for_no_key() -> None:
+    assert services("development")["fastapi"]["environment"]["API_KEYS_FILE"] == ""
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -228,7 +257,17 @@ def test_production_restarts_what_ends() -> None:
 def test_production_rotates_every_log_and_limits_every_service() -> None:
     for name, service in services("production").items():
         assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
-        assert {"memory", "pids"} <= set(service["deploy"]["resources"]["limits"]), name
+        assert {"cpus", "memory", "pids"} <= set(service["deploy"]["resources"]["limits"]), name
+
+
+def test_one_core_is_the_limit_unless_it_is_known_that_there_are_more() -> None:
+    def limits(**environment: str) -> dict[str, float]:
+        rendered = render("production", **environment)["services"]
+        return {name: service["deploy"]["resources"]["limits"]["cpus"] for name, service in rendered.items()}
+
+    assert set(limits().values()) == {1}, "Docker refuses more cores than there are"
+    more = limits(CPU_LIMIT="6")
+    assert {name for name, cores in more.items() if cores == 6} == {"fastapi", "postgres"}
 
 
 def test_production_takes_away_what_nobody_needs() -> None:
@@ -236,13 +275,14 @@ def test_production_takes_away_what_nobody_needs() -> None:
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service.get("user") != "root", name
-        if name in OURS:
-            assert service["read_only"] is True, name
-            assert service["tmpfs"] == ["/tmp"], name  # noqa: S108
+        assert service["read_only"] is True, name
+        assert service["init"] is True, name
+    for name in OURS:
+        assert services("production")[name]["tmpfs"] == ["/tmp"], name  # noqa: S108
 
 
 def test_swarm_accepts_the_production_files() -> None:
     if "\n  config " not in run_docker("stack", "--help").stdout:
         pytest.skip("this docker command is too old to check the files for Swarm")
-    result = run_docker("stack", "config", "-c", str(BASE), "-c", str(PROD), **SECRETS)
+    result = run_docker("stack", "config", "-c", str(BASE), "-c", str(PROD))
     assert result.returncode == 0, result.stderr
