@@ -142,12 +142,14 @@ def test_an_import_that_failed_for_good_is_retried_by_a_request(
     import_id = upload(client, data).json()["id"]
     fail_for_good(import_id)
     assert client.get(f"{IMPORTS}/{import_id}").json()["reason"].endswith("out of luck")
+    assert f'data-retry="{import_id}"' in client.get("/").text
     response = client.post(f"{IMPORTS}/{import_id}/retry")
     assert response.status_code == 202
     assert response.headers["location"] == f"{IMPORTS}/{import_id}"
     assert (response.json()["status"], response.json()["reason"]) == ("queued", None)
     with started_worker(stack):
         assert ended(client, import_id)["rows_done"] == 3000
+    assert "data-retry" not in client.get("/").text.partition("<script>")[0]
     assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
 
 
