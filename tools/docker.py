@@ -16,6 +16,10 @@ _GUNICORN = {
 }
 
 
+_RESTARTS = 3
+"""After so many in a row, a container that ends is not going to mend itself."""
+
+
 def _cores() -> str:
     """How many the engine has, which need not be this machine."""
     info = subprocess.run(
@@ -42,15 +46,16 @@ class Compose:
         """Run a command on this terminal and return its exit code."""
         return subprocess.run([*self._command, *arguments], env=self._environment, check=False).returncode
 
-    def read(self, *arguments: str, stdin: str | None = None) -> str:
+    def read(self, *arguments: str, stdin: str | None = None, stderr: int | None = None) -> str:
         """The output of a command, empty if it failed.
 
         Args:
             stdin: what it reads; without it, the terminal stays its input.
+            stderr: where its errors go if not to the terminal, such as `subprocess.STDOUT`.
         """
         result = subprocess.run(
             [*self._command, *arguments],
-            env=self._environment, input=stdin, stdout=subprocess.PIPE, text=True, check=False,
+            env=self._environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False,
         )  # fmt: skip
         return result.stdout.strip() if result.returncode == 0 else ""
 
@@ -112,7 +117,7 @@ def prod(environment: Mapping[str, str]) -> int:
     up = compose.start(
         "up", "--detach", "--build", "--wait", "--remove-orphans", override=_production_override(compose)
     )
-    if up.wait():
+    if _wait(compose, up):
         _explain_failure(compose)
     say(ready.urls(port))
     say("`make -s api-key` prints the key that it asks for, `make logs` shows its log, `make down` stops it.")
@@ -171,11 +176,32 @@ def _renew_password(compose: Compose) -> None:
     project.NEW_PASSWORD.unlink()
 
 
+def _wait(compose: Compose, up: "subprocess.Popen[str]") -> int:
+    """Wait for `up --wait`, which itself would wait without end for a container that ends again and again."""
+    while True:
+        try:
+            return up.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            restarting = compose.read("ps", "--all", "--quiet", "--status", "restarting").split()
+            inspect = ["docker", "inspect", "--format", "{{.RestartCount}}", *restarting]
+            counts = (
+                subprocess.run(inspect, capture_output=True, text=True, check=False) if restarting else None
+            )
+            if counts and any(int(count) >= _RESTARTS for count in counts.stdout.split()):
+                up.terminate()
+                up.wait()
+                return 1
+
+
 def _explain_failure(compose: Compose) -> None:
     states = [json.loads(line) for line in compose.read("ps", "--all", "--format", "json").splitlines()]
     broken = {state["Service"]: state for state in states if _is_broken(state)}
+    # Services and replicas with the same trouble say the same: each line once.
+    lines: dict[str, None] = {}
     for service in broken:
-        compose.run("logs", "--tail", "15", "--no-log-prefix", service)
+        log = compose.read("logs", "--tail", "15", "--no-log-prefix", service, stderr=subprocess.STDOUT)
+        lines |= dict.fromkeys(log.splitlines())
+    say("\n".join(lines))
     names = ", ".join(f"{name} ({state['Status']})" for name, state in broken.items()) or "see above"
     raise ToolError(
         f"The stack did not get healthy: {names}. Mend it and run `make prod` again; `make down` stops it."

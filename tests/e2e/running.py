@@ -18,6 +18,7 @@ from tools.ports import free_port
 
 # What a shell of the person who runs the tests may hold, and the stack under test must not see.
 FOREIGN = (
+    "ALLOWED_HOSTS",
     "API_PORT",
     "APP_IMAGE",
     "GUNICORN_CONFIG",
@@ -163,9 +164,15 @@ class Running:
             look, seconds, f"{workers} workers and the API to run {code}: {self.get('/version')}"
         )
 
-    def containers(self, service: str) -> list[dict[str, Any]]:
-        """What the engine knows about a service's running containers, the same order every time."""
-        listing = ["docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.project}"]
+    def containers(self, service: str, *, ended: bool = False) -> list[dict[str, Any]]:
+        """What the engine knows about a service's running containers, the same order every time.
+
+        Args:
+            service: its name in the compose files.
+            ended: with those that have ended.
+        """
+        listing = ["docker", "ps", "-q", *(["--all"] if ended else [])]
+        listing += ["--filter", f"label=com.docker.compose.project={self.project}"]
         listing += ["--filter", f"label=com.docker.compose.service={service}"]
         ids = sorted(subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split())
         if not ids:

@@ -59,14 +59,15 @@ def test_data_survives_down_and_prod_again(production: Running) -> None:
     assert figures(production) == before
 
 
-def test_the_data_outlives_a_lost_env_file(production: Running) -> None:
+def test_the_data_outlives_lost_secrets(production: Running) -> None:
     before = figures(production)
     production.make("down")
-    old = (production.folder / ".env").read_text("utf-8")
-    (production.folder / ".env").unlink()
+    password = production.folder / "secrets" / "postgres_password"
+    old = password.read_text("ascii")
+    shutil.rmtree(production.folder / "secrets")
     shutil.rmtree(production.folder / "data", ignore_errors=True)
     output = production.make("prod")
-    assert "password" in output
-    assert (production.folder / ".env").read_text("utf-8") != old
+    assert "giving it the new password" in output
+    assert password.read_text("ascii") != old
     assert figures(production) == before
     production.wait_for_code(production.code(), workers=3)
