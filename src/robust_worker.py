@@ -172,10 +172,11 @@ class RobustWorker(Worker):
         self.on_quiet()
         if self._stop_timeout is not None:
             time.sleep(max(0.0, stop_by - time.monotonic()))
-            self.log.warning(
-                "Worker %s: the job has not ended in %g s: killed", self.name, self._stop_timeout
-            )
-            self.kill_horse()
+            if self._horse_pid:
+                self.log.warning(
+                    "Worker %s: the job has not ended in %g s: killed", self.name, self._stop_timeout
+                )
+                self.kill_horse()
 
     def _has_job_begun(self) -> bool:
         """Whether the job that was taken is being run: its process has let go of the pipe."""

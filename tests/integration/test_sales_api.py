@@ -337,6 +337,17 @@ def test_errors_are_problem_details(client: TestClient, method: str, path: str, 
     assert problem["detail"]
 
 
+def test_before_the_migrations_it_asks_to_come_again(client: TestClient) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    command.downgrade(Config(toml_file=ROOT / "pyproject.toml"), "base")
+    for path in (IMPORTS, "/api/v1/sales/summary?group_by=day"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert "no tables yet" in response.json()["detail"]
+
+
 def test_a_file_over_the_limit_is_refused_and_nothing_is_stored(client: TestClient) -> None:
     response = upload(client, b"x" * (50 * 1024 * 1024 + 1))
     assert response.status_code == 413
