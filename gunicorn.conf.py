@@ -1,8 +1,12 @@
 """Gunicorn in production; `GUNICORN_CONFIG` selects another file."""
 
+import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
+
+from gunicorn import glogging
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
@@ -42,8 +46,24 @@ graceful_timeout = 40
 # Longer than a load balancer keeps a connection (60 s), so that it never sends into a closing one.
 keepalive = 65
 
+
+class JsonLogger(glogging.Logger):
+    """Gunicorn's log in production: like the application's, from the first line."""
+
+    def setup(self, cfg: Any) -> None:
+        """Read the settings; called again at each reload."""
+        super().setup(cfg)
+        from src.log import write_json
+
+        write_json([logging.StreamHandler(sys.stdout)])
+
+
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
-accesslog = "-"
+if os.environ.get("ENVIRONMENT") == "production":
+    logger_class = JsonLogger
+    accesslog = None  # src/observer.py writes it, with the request's id
+else:
+    accesslog = "-"
 # Heartbeats of the workers: on a disk that is busy they would be late.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # Nobody talks to it here, and it would be written into the home folder.

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from src import health, problems
 from src.body_limit import BodyLimit
 from src.log import configure_logging
+from src.observer import ObservedApi
 from src.sales import page as sales_page
 from src.sales import routes as sales_routes
 from src.settings import get_settings
@@ -26,7 +27,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-app = FastAPI(
+app = ObservedApi(
     title="Sales Dashboard",
     version="0.1.0",
     description="Upload what was sold, see what it adds up to.",

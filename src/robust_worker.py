@@ -22,9 +22,9 @@ from rq.job import Job
 from rq.utils import as_text, get_version, now
 from rq.worker import WorkerStatus
 
-from src import rq_maintenance
+from src import request_id, rq_maintenance
 from src.blocking_pop import BlockingPop
-from src.job_queue import REDIS_AWAY
+from src.job_queue import REDIS_AWAY, request_of
 from src.reload.lifeline import die_with
 from src.reload.wakeup import Wakeup
 
@@ -178,6 +178,8 @@ class RobustWorker(Worker):
                 self._say_redis_is(away=None)
                 backoff = 0.25
                 if job:
+                    # From here on also in the process of the job, which is forked.
+                    request_id.use(request_of(job))
                     self.log.info("Worker %s: %s (%s)", self.name, job.description, job.id)
                     return job, self.queues[0]
             except REDIS_AWAY as error:
@@ -215,6 +217,7 @@ class RobustWorker(Worker):
         except REDIS_AWAY as error:
             self._say_redis_is(away=error)
         finally:
+            request_id.use(None)
             self._takes_jobs = False
             if self._job_start is not None:
                 start, self._job_start = self._job_start, None
