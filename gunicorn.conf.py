@@ -2,7 +2,9 @@
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +72,30 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 
 
+def when_ready(server: Any) -> None:  # noqa: ARG001
+    """Make the folder in which the workers count their requests, empty at each start; a reload keeps it."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001
+    """Remove the folder."""
+    shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker the lowest number that is free: it goes on with the counts of the one that had it.
+
+    By process, as is the default, every worker that ever ran would leave a file to be read at each scrape.
+    """
+    taken = {other.metrics_number for other in server.WORKERS.values()}
+    worker.metrics_number = next(number for number in range(len(taken) + 1) if number not in taken)
+
+
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Have each worker open database connections of its own; the Redis client does so by itself."""
+    from prometheus_client import values
+
     from src.database import forget_connections
 
     forget_connections()
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: worker.metrics_number)

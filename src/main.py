@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from src import health, problems
+from src import health, metrics, problems
 from src.body_limit import BodyLimit
 from src.log import configure_logging
 from src.observer import ObservedApi
@@ -37,5 +37,6 @@ app = ObservedApi(
 problems.install(app)
 app.add_middleware(BodyLimit, max_bytes=get_settings().max_upload_bytes + MULTIPART_BYTES)
 app.include_router(health.router)
+app.include_router(metrics.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)

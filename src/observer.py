@@ -1,4 +1,4 @@
-"""What is seen of each request from outside: its id, its line in the log."""
+"""What is seen of each request from outside: its id, its line in the log, its count."""
 
 import logging
 from time import perf_counter
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from src import request_id
+from src import metrics, request_id
 from src.settings import get_settings
 
 logger = logging.getLogger("src.access")
@@ -19,8 +19,8 @@ CLIENT_GONE = 499
 class RequestObserver:
     """ASGI application around all of another, so that no answer is missed, whoever gives it.
 
-    It gives a request its id and the answer the header, and in production logs it. In development the server
-    does that, in its own format.
+    It gives a request its id and the answer the header, counts it, and in production logs it. In development
+    the server does that, in its own format.
 
     Args:
         app: the application with all its middleware.
@@ -47,13 +47,17 @@ class RequestObserver:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), header]
+                metrics.count_request(scope, status, perf_counter() - begin)
             await send(message)
 
         try:
             await self.app(scope, receive, send_and_watch)
         finally:
+            if status is None:
+                status = CLIENT_GONE
+                metrics.count_request(scope, status, perf_counter() - begin)
             if self._log:
-                self._write(scope, status or CLIENT_GONE, perf_counter() - begin)
+                self._write(scope, status, perf_counter() - begin)
 
     def _write(self, scope: Scope, status: int, seconds: float) -> None:
         client = scope.get("client")

@@ -18,11 +18,11 @@ from uuid import uuid4
 
 from redis import Redis
 from rq import Queue, Worker
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.utils import as_text, get_version, now
 from rq.worker import WorkerStatus
 
-from src import request_id, rq_maintenance
+from src import job_metrics, request_id, rq_maintenance
 from src.blocking_pop import BlockingPop
 from src.job_queue import REDIS_AWAY, request_of
 from src.reload.lifeline import die_with
@@ -62,6 +62,11 @@ def _unless_redis_is_away(method: Callable[P, R]) -> Callable[P, R | None]:
             return None
 
     return attempt
+
+
+def _failed_or_retried(job: Job) -> job_metrics.Outcome:
+    status = job.get_status(refresh=False)
+    return "retried" if status in (JobStatus.QUEUED, JobStatus.SCHEDULED) else "failed"
 
 
 class RobustWorker(Worker):
@@ -242,6 +247,26 @@ class RobustWorker(Worker):
         """The last step before the job begins, in the forked process; lets the worker know."""
         super().prepare_job_execution(job, remove_from_intermediate_queue)
         os.close(self._began)
+
+    def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job has finished: note it, and count it."""
+        super().handle_job_success(job, *args, **kwargs)
+        self._count(job, "finished")
+
+    def handle_job_retry(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job wants to be run again, unless it has been too often."""
+        super().handle_job_retry(job, *args, **kwargs)
+        self._count(job, _failed_or_retried(job))
+
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job has failed, or its process has died: have it run again while it may, and count it."""
+        super().handle_job_failure(job, *args, **kwargs)
+        self._count(job, _failed_or_retried(job))
+
+    def _count(self, job: Job, outcome: job_metrics.Outcome) -> None:
+        if job.started_at and job.ended_at:
+            seconds = (job.ended_at - job.started_at).total_seconds()
+            job_metrics.count(self.connection, job.func_name or "", outcome, seconds)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the process that runs the job, and all that it has started."""

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, wait_until
+from tests.integration.production_process import parse_lines
 from tools.ports import free_port
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
@@ -105,6 +106,9 @@ def test_development_reloads_and_ctrl_c_leaves_nothing_behind(start: Callable[[s
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
     new = wait_until(lambda: (codes := stack.codes()) and old not in codes and len(codes) == 1 and codes, 60)
     assert new
+    (code,) = stack.codes()
+    with urlopen(f"http://127.0.0.1:{stack.port}/metrics", timeout=5) as answer:
+        assert f'workers{{code="{code}",state="idle"}} 1.0' in answer.read().decode()
 
     stack.note_processes()
     os.killpg(stack.make.pid, signal.SIGINT)
@@ -129,6 +133,8 @@ def test_production_does_not_reload_and_make_down_stops_it(start: Callable[[str]
     stack = start("prod")
     stack.wait_until_ready()
     assert "not a deployment" in stack.output()
+    for role in ("migrate", "rqworker", "fastapi"):
+        assert parse_lines((stack.tree / "logs" / f"{role}.log").read_text())
     before = stack.codes()
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
     with pytest.raises(AssertionError, match="another code"):
