@@ -2,6 +2,8 @@
 
 import logging
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from fastapi.testclient import TestClient
 from rq import Callback, Retry
 
 from src import job_queue, request_id
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 from tests.integration.production_process import Api, parse_lines, production_environment, running_api
 from tests.integration.worker_process import Workers, exhausted, stop, workers
 
@@ -87,6 +89,18 @@ def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(api: Ap
     assert 0 < first["duration"] < 10
     assert "topsecret" not in api.output.read_text()
     assert {"gunicorn.error", "uvicorn.error", "src.main"} <= {line["logger"] for line in api.lines()}
+
+
+def test_in_production_gunicorn_says_as_json_why_it_can_not_start(redis_url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "src.nowhere:app"]
+    process = subprocess.run(
+        [*command, "--bind", "127.0.0.1:0"],
+        cwd=ROOT, env=production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}"), check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+    assert process.returncode
+    [line] = parse_lines(process.stdout)
+    assert "No module named 'src.nowhere'" in line["traceback"]
 
 
 def test_an_unexpected_error_is_logged_with_the_id_wherever_it_is_logged(
@@ -167,7 +181,7 @@ def test_the_lines_about_a_job_whose_process_dies_have_the_id_and_those_after_it
     stop(workers.processes[0])
     lines = parse_lines(workers.log)
     assert any("terminated unexpectedly" in line["message"] for line in lines_of(workers, "request-die"))
-    [last] = [line for line in lines if "stopping" in line["message"]]
+    [last] = [line for line in lines if "stopping, after" in line["message"]]
     assert "request_id" not in last
 
 
