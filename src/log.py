@@ -62,7 +62,8 @@ def configure_logging(settings: Settings, role: str) -> None:
     if settings.environment == "production":
         write_json(handlers)
     else:
-        logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers, force=True)
+        logging.basicConfig(format=FORMAT, handlers=handlers, force=True)
+    logging.getLogger().setLevel(logging.INFO)
     if lack:
         logger.warning("No log file, since LOG_DIR can't be written: %s", lack)
     logging.captureWarnings(capture=True)
@@ -83,7 +84,7 @@ def write_json(handlers: Iterable[logging.Handler]) -> None:
     handlers = list(handlers)
     for handler in handlers:
         handler.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    logging.basicConfig(handlers=handlers, force=True)
     for name in ("gunicorn.error", "uvicorn", "uvicorn.error", "gunicorn.access", "uvicorn.access"):
         server = logging.getLogger(name)
         server.handlers = [] if name.endswith("access") else handlers
