@@ -1,8 +1,9 @@
-"""The API and the worker as in production: real Gunicorn, real worker, JSON on standard output."""
+"""The API as in production, with real Gunicorn and JSON on standard output, and as in development."""
 
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,37 @@ class Api:
 def parse_lines(output: str) -> list[dict[str, Any]]:
     """The objects that a log holds, one a line; fails on a line that is none."""
     return [json.loads(line) for line in output.splitlines()]
+
+
+@contextmanager
+def running_development_api(folder: Path, redis_url: str, database_url: str) -> Iterator[Api]:
+    """Run the API as `make dev` does, on a copy of the code that a test may change."""
+    for name in ("src", "migrations"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    port = free_port()
+    output = folder / "api.log"
+    command = [
+        sys.executable,
+        "-m",
+        "src.reload",
+        "uvicorn",
+        "src.main:app",
+        "--reload",
+        "--reload-dir",
+        "src",
+    ]
+    environment = {"ENVIRONMENT": "development", "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=folder, env=os.environ | environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: "Application startup complete" in output.read_text(), what="the API")
+        yield Api(f"http://127.0.0.1:{port}", process, output)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
 
 
 @contextmanager

@@ -13,7 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from tests.conftest import wait_until
-from tests.integration.production_process import Api, production_environment, running_api
+from tests.integration.production_process import (
+    Api,
+    production_environment,
+    running_api,
+    running_development_api,
+)
 from tests.integration.worker_process import Workers, exhausted, workers
 
 __all__ = ["workers"]
@@ -109,6 +114,17 @@ def test_workers_that_come_and_go_leave_no_files_and_a_stop_leaves_no_folder(api
     api.process.terminate()
     api.process.wait(60)
     assert not folder.exists()
+
+
+def test_in_development_it_tells_what_the_code_at_work_has_counted(redis_url: str, tmp_path: Path) -> None:
+    with running_development_api(tmp_path, redis_url, f"sqlite:///{tmp_path / 'app.db'}") as api:
+        ask(api, 3)
+        assert live_requests(api) == 3
+        old = api.get("/version").json()["code"]
+        (tmp_path / "src" / "added.py").write_text("ADDED = True\n")
+        wait_until(lambda: api.get("/version").json()["code"] != old, what=api.output.read_text())
+        ask(api, 1)
+        assert live_requests(api) == 1
 
 
 def test_clients_make_no_new_labels(api: Api) -> None:
