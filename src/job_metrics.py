@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq.utils import as_text
-
-from src.job_queue import REDIS_AWAY
 
 Outcome = Literal["finished", "retried", "failed"]
 
@@ -38,7 +37,7 @@ class Durations:
 
 
 def count(redis: Redis, function: str, outcome: Outcome, seconds: float) -> None:
-    """Count a job that has ended. A Redis that is away costs the count, never the job.
+    """Count a job that has ended. A Redis that is away or full costs the count, never the job.
 
     Args:
         function: the job's, with its module.
@@ -46,7 +45,7 @@ def count(redis: Redis, function: str, outcome: Outcome, seconds: float) -> None
         seconds: how long it took.
     """
     bound = next((bound for bound in BUCKETS if seconds <= bound), float("inf"))
-    with contextlib.suppress(*REDIS_AWAY), redis.pipeline(transaction=False) as pipeline:
+    with contextlib.suppress(RedisError), redis.pipeline(transaction=False) as pipeline:
         pipeline.hincrby(_KEY, f"{function} {outcome} {bound}")
         pipeline.hincrbyfloat(_KEY, f"{function} {outcome} {_SUM}", round(seconds, 6))
         pipeline.execute()
@@ -56,7 +55,7 @@ def read(redis: Redis) -> Iterator[tuple[str, str, Durations]]:
     """Function, outcome and durations of all jobs that were counted.
 
     Raises:
-        redis.exceptions.ConnectionError: Redis is away.
+        redis.exceptions.RedisError: Redis is away, or refuses.
     """
     found: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
     for name, value in redis.hgetall(_KEY).items():

@@ -20,13 +20,14 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
 from rq.utils import as_text
 from starlette.types import Scope
 
 from src import health, job_metrics
-from src.job_queue import REDIS_AWAY, get_queue
+from src.job_queue import get_queue
 from src.settings import get_settings
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -80,7 +81,7 @@ class FromRedis(Collector):
     def collect(self) -> Iterator[Metric]:
         """Ask Redis; `redis_up` tells whether it answered."""
         found: list[Metric] = []
-        with contextlib.suppress(*REDIS_AWAY), _impatient_redis() as redis:
+        with contextlib.suppress(RedisError), _impatient_redis() as redis:
             found = [_queues(redis), _jobs(redis), _workers()]
         yield GaugeMetricFamily("redis_up", "Whether Redis answers.", value=float(bool(found)))
         yield from found

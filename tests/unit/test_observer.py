@@ -70,3 +70,11 @@ def test_a_request_that_gets_no_answer_is_counted_as_one_whose_client_has_gone()
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(ask(leave, "/gone", send))
     assert counted("/gone") == {"499": 1}
+
+
+def test_a_method_that_does_not_exist_is_counted_as_another() -> None:
+    for method in ("BREW", "get", "PROPFIND"):
+        metrics.count_request({"method": method, "route": Route("/odd")}, 405, 0.1)
+    text = bytes(metrics.metrics().body).decode()
+    assert 'http_requests_total{method="other",route="/odd",status="405"} 3.0' in text
+    assert "BREW" not in text
