@@ -1,21 +1,17 @@
 """Real services for the tests: Redis as a process, SQLite as a file, Postgres where there is one."""
 
 import os
-import pwd
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from tools.ports import free_port
+from tools.postgres_binary import find_postgres, running_postgres
 from tools.redis_binary import running_redis
 
 T = TypeVar("T")
@@ -51,38 +47,15 @@ def postgres_server() -> Iterator[str]:
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
-    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if not found:
+    binaries = find_postgres()
+    if not binaries:
         pytest.skip("no Postgres: there is neither TEST_POSTGRES_URL nor initdb on this machine")
     # Not in pytest's folder, which is the user's alone: Postgres refuses to run as root.
     with (
         tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        _postgres_cluster(Path(found).resolve().parent, Path(folder)) as url,
+        running_postgres(binaries, Path(folder), "fsync=off") as url,
     ):
         yield url
-
-
-@contextmanager
-def _postgres_cluster(binaries: Path, directory: Path) -> Iterator[str]:
-    if not os.geteuid():
-        os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
-    run_as: dict[str, Any] = {} if os.geteuid() else {"user": "nobody"}
-    port = free_port()
-    options = (
-        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"
-    )
-    control: list[Any] = [binaries / "pg_ctl", "-D", directory / "data", "-s", "-w"]
-    subprocess.run(
-        [binaries / "initdb", "-D", directory / "data", "-U", "postgres", "-A", "trust", "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd=directory, **run_as,
-    )  # fmt: skip
-    subprocess.run(
-        [*control, "-l", directory / "log", "-o", options, "start"], check=True, cwd=directory, **run_as
-    )
-    try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd=directory, **run_as)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
