@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 from sqlalchemy import create_engine, text
 
 from tools.postgres_binary import find_postgres, running_postgres
 from tools.redis_binary import running_redis
+
+# A machine that is busy is no reason to fail.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,11 +83,12 @@ def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
     from alembic import command
     from alembic.config import Config
 
-    from src import database, job_queue, settings
+    from src import database, job_queue
+    from src.settings import get_settings
 
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("DATABASE_URL", database_url)
-    cached = (settings.get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
+    cached = (get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
     for function in cached:
         function.cache_clear()
     command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")

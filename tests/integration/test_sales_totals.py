@@ -118,7 +118,7 @@ def forget_everything() -> None:
     days=st.tuples(DAYS, DAYS),
     limit=st.none() | st.integers(1, 3),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_summary_is_what_the_finished_imports_add_up_to(
     stack: dict[str, str],
     files: list[File],
@@ -143,7 +143,7 @@ def test_the_summary_is_what_the_finished_imports_add_up_to(
 
 
 @given(files=st.lists(FILES, min_size=1, max_size=3))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_migration_counts_in_what_has_finished_before_it(
     stack: dict[str, str], files: list[File]
 ) -> None:
