@@ -1,6 +1,7 @@
 """Delivery: from a clone to the first answer, and from a change to a replaced production stack."""
 
 import contextlib
+import json
 import os
 import subprocess
 import time
@@ -60,11 +61,11 @@ def production(result: DeliveryResult, directory: Path) -> None:
         _run(["make", "prod"], tree, environment)
         with (tree / "src" / "log.py").open("a") as file:
             file.write("# a change\n")
-        old, began = _ask(port, "/version", tree), time.monotonic()
+        old, began = _code(port, tree), time.monotonic()
         _run([*compose, "build", "--quiet"], tree, environment)
         built = time.monotonic()
         _run(["make", "prod"], tree, environment)
-        while _ask(port, "/version", tree) in ("", old):
+        while _code(port, tree) in ("", old):
             time.sleep(0.05)
         result.steps = [("image built", built - began), ("stack replaced", time.monotonic() - built)]
     finally:
@@ -107,6 +108,12 @@ def _wait(condition: Callable[[], bool], process: psutil.Process, log: Path) -> 
             return
         time.sleep(0.05)
     raise UnavailableError(f"does not answer: {last_line(log)}")
+
+
+def _code(port: int, tree: Path) -> str:
+    """The fingerprint of the code that answers, or nothing."""
+    answer = _ask(port, "/version", tree)
+    return str(json.loads(answer)["code"]) if answer else ""
 
 
 def _ask(port: int, path: str, tree: Path) -> str:
