@@ -1,4 +1,4 @@
-# Every command of this repository. Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, FILE=…, QUICK=1
+# Every command of this repository. Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, FILE=…, QUICK=1, PART=production
 # What they do stands in tools/, in Python.
 
 PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -21,7 +21,7 @@ test: ## Run the tests; the end-to-end ones where Docker is there
 test-e2e: ## Run the end-to-end tests on Docker
 check: ## Check format, lint and types
 format: ## Format the code
-bench: ## Measure reload, jobs and idle CPU beside other tools: QUICK=1
+bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
 api-key: ## Print the API key that production asks for: make -s api-key

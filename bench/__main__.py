@@ -1,6 +1,7 @@
 """`make bench`: measures everything, writes `docs/BENCHMARKS.md` and its pictures. QUICK=1 measures less."""
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -17,14 +18,18 @@ from redis.exceptions import RedisError
 from bench import app, measure_api, measure_idle, measure_jobs, measure_worker, plan, report
 from bench.machine import Machine
 from bench.peers import APIS, JOBS, WORKERS
+from bench.production import PICTURE, Production
 from bench.progress import Progress
 from bench.results import ApiResult, JobsResult, Results, WorkerResult
 from bench.venvs import UnavailableError
 from tools.console import ToolError, say
+from tools.project import ROOT
 from tools.redis_binary import running_redis
 
 EXPECTED = (UnavailableError, OSError, RedisError, psutil.Error, subprocess.SubprocessError)
 """What a peer may do to us: its row says so, and the others go on."""
+
+PARTS = ("reload", "production")
 
 OLD = 2.0
 """Seconds after which a file's time proves that it is unchanged."""
@@ -116,18 +121,27 @@ def main() -> int:
     argparse.ArgumentParser(prog="python -m bench", description=__doc__).parse_args()
     signal.signal(signal.SIGTERM, _leave)
     try:
+        parts = _parts()
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             directory = Path(name)
             say(
-                "Measuring for half an hour, with QUICK=1 for less than five minutes. Keep the machine quiet."
+                "Measuring for up to three quarters of an hour, with QUICK=1 for less than five minutes."
+                " Keep the machine quiet."
             )
             machine = Machine.here()
             with running_redis(directory) as url:
-                results = Bench(directory, url).run()
                 machine = machine.with_redis(url)
-        for path in report.write(results, machine, plan.chosen()):
-            say(f"Wrote {path}")
-        say(report.summary(results))
+                if "reload" in parts:
+                    results = Bench(directory, url).run()
+                    for path in report.write(results, machine, plan.chosen()):
+                        say(f"Wrote {path}")
+                    say(report.summary(results))
+                if "production" in parts:
+                    production = Production(plan.chosen_production(), machine.cores)
+                    production.run(url)
+                    report.write_production(production.section(machine))
+                    for written in (report.GUIDE, PICTURE):
+                        say(f"Wrote {written.relative_to(ROOT)}")
     except ToolError as error:
         print(error, file=sys.stderr)
         return 1
@@ -135,6 +149,14 @@ def main() -> int:
         say("\nStopped: everything is cleaned up, nothing was written.")
         return 130
     return 0
+
+
+def _parts() -> tuple[str, ...]:
+    """What to measure: PART=reload or PART=production, else both."""
+    chosen = os.environ.get("PART", "")
+    if chosen not in ("", *PARTS):
+        raise ToolError(f"PART={chosen} is unknown: PART=reload, PART=production, or leave it out for both.")
+    return (chosen,) if chosen else PARTS
 
 
 def _leave(_signal: int, _frame: object) -> NoReturn:

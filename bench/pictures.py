@@ -32,27 +32,26 @@ _STYLE = Style(
 
 
 class Bar(NamedTuple):
-    """A bar: whose, how long in milliseconds, and whether it is ours."""
+    """A bar: whose, how long, and whether it is ours."""
 
     name: str
-    milliseconds: float
+    value: float
     is_ours: bool
 
 
-def draw(path: Path, title: str, bars: Sequence[Bar]) -> None:
-    """Write a picture with a bar for each, the quickest on top."""
+def draw(
+    path: Path, title: str, bars: Sequence[Bar], unit: str = "ms", *, is_more_better: bool = False
+) -> None:
+    """Write a picture with a bar for each, the best on top."""
     chart = pygal.HorizontalBar(
         style=_STYLE, js=[], title=title, show_legend=False, width=800, height=60 + 34 * len(bars),
         margin=10, spacing=8, show_x_guides=False, show_y_guides=False, show_x_labels=False,
         pretty_print=True,
     )  # fmt: skip
-    slowest_first = sorted(bars, key=lambda bar: -bar.milliseconds)
-    chart.x_labels = [f"{bar.name.replace('`', '')}: {bar.milliseconds:,.0f} ms" for bar in slowest_first]
+    worst_first = sorted(bars, key=lambda bar: bar.value, reverse=not is_more_better)
+    chart.x_labels = [f"{bar.name.replace('`', '')}: {bar.value:,.0f} {unit}" for bar in worst_first]
     chart.add(
         "median",
-        [
-            {"value": round(bar.milliseconds, 1), "color": OURS if bar.is_ours else OTHERS}
-            for bar in slowest_first
-        ],
+        [{"value": round(bar.value, 1), "color": OURS if bar.is_ours else OTHERS} for bar in worst_first],
     )
     path.write_text(chart.render(disable_xml_declaration=True, is_unicode=True) + "\n")

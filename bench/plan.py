@@ -32,12 +32,40 @@ class Plan:
     """Jobs that are enqueued one by one, each when the worker has nothing to do."""
 
 
+@dataclass(frozen=True)
+class ProductionPlan:
+    """Numbers of the part about production."""
+
+    rounds: int
+    """How often every server has its turn."""
+    load: float
+    """Seconds for which a route is loaded, in each turn."""
+    small_imports: int
+    """Files of 50 rows, to see how many imports a second the queue carries."""
+    large_imports: int
+    """Files of 10,000 rows, to see how many rows a second."""
+    rows: int
+    """Of the largest file."""
+    answers: int
+    """Answers of the summary that are timed, for each way to ask."""
+    is_delivery_measured: bool
+    """Whether `make dev` in a fresh clone and a change of the production stack are timed."""
+
+
 SIZES = (150, 5_000, 50_000)
 
 FULL = Plan(4, 6, 1.5, 3.0, 10.0, 15.0, 150.0, 5, SIZES, 15.0, 25)
 QUICK = Plan(1, 3, 1.0, 1.5, 5.0, 1.5, 12.0, 2, SIZES, 2.0, 5)
 
+PRODUCTION = ProductionPlan(2, 8.0, 200, 16, 1_000_000, 20, is_delivery_measured=True)
+PRODUCTION_QUICK = ProductionPlan(1, 1.0, 40, 4, 100_000, 5, is_delivery_measured=False)
+
 
 def chosen() -> Plan:
     """The short run with QUICK=1 in the environment, else the full one."""
     return QUICK if os.environ.get("QUICK", "") not in ("", "0") else FULL
+
+
+def chosen_production() -> ProductionPlan:
+    """The same for the part about production."""
+    return PRODUCTION_QUICK if chosen() is QUICK else PRODUCTION

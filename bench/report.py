@@ -9,6 +9,7 @@ from bench.machine import Machine
 from bench.plan import QUICK, Plan
 from bench.results import ApiResult, JobsResult, Results, WatchResult, WorkerResult
 from bench.stats import median, p95
+from bench.tables import cell, ms, named, table
 from tools.project import ROOT
 
 DOCS = ROOT / "docs"
@@ -21,8 +22,20 @@ NONE = "–"  # noqa: RUF001
 TEMPLATE = Path(__file__).with_name("BENCHMARKS.md.template")
 
 
+PRODUCTION = "## Production\n"
+"""Where the section about production begins, the last one of the guide."""
+
+
+def write_production(section: str) -> None:
+    """Put a new section about production into the guide."""
+    GUIDE.write_text(GUIDE.read_text().partition(PRODUCTION)[0] + section)
+
+
 def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
-    """Write the guide and its pictures; returns what was written, relative to the repository."""
+    """Write the guide and its pictures; returns what was written, relative to the repository.
+
+    The section about production stays as it is.
+    """
     pictures.draw(WORKER_PICTURE, "Worker: save → first job on new code, median", _bars(results.workers))
     pictures.draw(API_PICTURE, "API: save → live, median", _bars(results.apis))
     text = Template(TEMPLATE.read_text()).substitute(
@@ -36,19 +49,19 @@ def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
         turns=f"{plan.rounds} rounds" if plan.rounds > 1 else "one round",
         rest=f"{plan.rest:g}",
         patience=f"{plan.patience:g}",
-        workers=_table(
+        workers=table(
             "worker | version | median | p95 | of ours | not taken | lost / failed / twice | old code after",
             (_worker_row(worker, _ours(results.workers)) for worker in results.workers),
         ),
-        apis=_table(
+        apis=table(
             "API | version | median | p95 | of ours | not taken | longest wait | refused / failed",
             (_api_row(api, _ours(results.apis)) for api in results.apis),
         ),
-        jobs=_table(
+        jobs=table(
             "worker | jobs a second | of ours | enqueue → start, median | p95 | of ours",
             _job_rows(results.jobs),
         ),
-        watchers=_table(
+        watchers=table(
             " | ".join(
                 [
                     "watching, % of a core",
@@ -59,7 +72,8 @@ def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
             (_watcher_row(watcher, plan.sizes) for watcher in results.watchers),
         ),
     )
-    GUIDE.write_text(text)
+    _, begins, production = (GUIDE.read_text() if GUIDE.is_file() else "").partition(PRODUCTION)
+    GUIDE.write_text(f"{text}\n{begins}{production}" if begins else text)
     return [str(path.relative_to(ROOT)) for path in (GUIDE, WORKER_PICTURE, API_PICTURE)]
 
 
@@ -68,14 +82,9 @@ def summary(results: Results) -> str:
     lines = []
     for kind, found in (("worker", results.workers), ("API", results.apis)):
         for result in found:
-            time = f"{_ms(median(result.seconds)):>9}" if result.seconds else " " * 9
+            time = f"{ms(median(result.seconds)):>9}" if result.seconds else " " * 9
             lines.append(f"{kind:>7} {time}  {result.peer.name}  {result.problem}".rstrip())
     return "\n".join(lines)
-
-
-def _table(heads: str, rows: Iterable[str]) -> str:
-    line = "|" + " --- |" + " ---: |" * heads.count("|")
-    return "\n".join([f"| {heads} |", line, *(f"| {row} |" for row in rows)])
 
 
 def _worker_row(result: WorkerResult, ours: float | None) -> str:
@@ -85,16 +94,16 @@ def _worker_row(result: WorkerResult, ours: float | None) -> str:
 
 def _api_row(result: ApiResult, ours: float | None) -> str:
     fate = f"{result.refused} / {result.failed} of {result.asked:,}"
-    return _reload_row(result, ours, [_ms(result.longest_wait), fate])
+    return _reload_row(result, ours, [ms(result.longest_wait), fate])
 
 
 def _reload_row(result: WorkerResult | ApiResult, ours: float | None, fate: list[str]) -> str:
-    name = _name(result.peer.name, is_ours=result.peer.is_ours)
+    name = named(result.peer.name, is_ours=result.peer.is_ours)
     if not result.asked:
-        return f"{name} | {result.peer.version or NONE} | left out: {_cell(result.problem)}" + " | " * (
+        return f"{name} | {result.peer.version or NONE} | left out: {cell(result.problem)}" + " | " * (
             2 + len(fate)
         )
-    name += f" (ended: {_cell(result.problem)})" if result.problem else ""
+    name += f" (ended: {cell(result.problem)})" if result.problem else ""
     cells = [name, result.peer.version or NONE, *_times(result.seconds), _ratio(result.seconds, ours)]
     cells += [f"{result.missed} of {result.missed + len(result.seconds)}", *fate]
     return " | ".join(cells)
@@ -103,9 +112,9 @@ def _reload_row(result: WorkerResult | ApiResult, ours: float | None, fate: list
 def _job_rows(results: Sequence[JobsResult]) -> Iterable[str]:
     ours = results[0]
     for result in results:
-        name = _name(result.peer.name, is_ours=result.peer.is_ours)
+        name = named(result.peer.name, is_ours=result.peer.is_ours)
         if not result.rates:
-            yield f"{name} | left out: {_cell(result.problem)} | | | |"
+            yield f"{name} | left out: {cell(result.problem)} | | | |"
             continue
         rate = median(result.rates)
         share = f"{rate / median(ours.rates):.2f}x" if ours.rates else NONE
@@ -115,9 +124,9 @@ def _job_rows(results: Sequence[JobsResult]) -> Iterable[str]:
 
 def _watcher_row(result: WatchResult, sizes: Sequence[int]) -> str:
     cells = [f"{result.cpu[size]:.2f}" if size in result.cpu else NONE for size in sizes]
-    noticed = _ms(median(result.noticed)) if result.noticed else NONE
-    problem = f" (left out: {_cell(result.problem)})" if result.problem else ""
-    return " | ".join([_name(result.name, is_ours=result.kind.startswith("ours")) + problem, *cells, noticed])
+    noticed = ms(median(result.noticed)) if result.noticed else NONE
+    problem = f" (left out: {cell(result.problem)})" if result.problem else ""
+    return " | ".join([named(result.name, is_ours=result.kind.startswith("ours")) + problem, *cells, noticed])
 
 
 def _bars(results: Sequence[WorkerResult | ApiResult]) -> list[pictures.Bar]:
@@ -134,22 +143,9 @@ def _ours(results: Sequence[WorkerResult | ApiResult]) -> float | None:
     )
 
 
-def _name(name: str, *, is_ours: bool) -> str:
-    return f"**{name}**" if is_ours else name
-
-
 def _times(seconds: Sequence[float]) -> list[str]:
-    return [_ms(median(seconds)), _ms(p95(seconds))] if seconds else ["never", "never"]
+    return [ms(median(seconds)), ms(p95(seconds))] if seconds else ["never", "never"]
 
 
 def _ratio(seconds: Sequence[float], ours: float | None) -> str:
     return f"{median(seconds) / ours:.1f}x" if seconds and ours else NONE
-
-
-def _ms(seconds: float) -> str:
-    milliseconds = 1000 * seconds
-    return f"{milliseconds:,.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace("\n", " ")

@@ -1,22 +1,23 @@
 """Real services for the tests: Redis as a process, SQLite as a file, Postgres where there is one."""
 
 import os
-import pwd
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from tools.ports import free_port
+from tools.postgres_binary import find_postgres, running_postgres
 from tools.redis_binary import running_redis
+
+# A machine that is busy is no reason to fail.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,38 +52,15 @@ def postgres_server() -> Iterator[str]:
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
-    found = shutil.which("initdb") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb")), None)
-    if not found:
+    binaries = find_postgres()
+    if not binaries:
         pytest.skip("no Postgres: there is neither TEST_POSTGRES_URL nor initdb on this machine")
     # Not in pytest's folder, which is the user's alone: Postgres refuses to run as root.
     with (
         tempfile.TemporaryDirectory(prefix="postgres-") as folder,
-        _postgres_cluster(Path(found).resolve().parent, Path(folder)) as url,
+        running_postgres(binaries, Path(folder), "fsync=off") as url,
     ):
         yield url
-
-
-@contextmanager
-def _postgres_cluster(binaries: Path, directory: Path) -> Iterator[str]:
-    if not os.geteuid():
-        os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
-    run_as: dict[str, Any] = {} if os.geteuid() else {"user": "nobody"}
-    port = free_port()
-    options = (
-        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={directory} -c fsync=off"
-    )
-    control: list[Any] = [binaries / "pg_ctl", "-D", directory / "data", "-s", "-w"]
-    subprocess.run(
-        [binaries / "initdb", "-D", directory / "data", "-U", "postgres", "-A", "trust", "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd=directory, **run_as,
-    )  # fmt: skip
-    subprocess.run(
-        [*control, "-l", directory / "log", "-o", options, "start"], check=True, cwd=directory, **run_as
-    )
-    try:
-        yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd=directory, **run_as)
 
 
 def empty_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
@@ -110,13 +88,14 @@ def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
     from alembic import command
     from alembic.config import Config
 
-    from src import database, job_queue, settings
+    from src import database, job_queue
+    from src.settings import get_settings
 
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("DATABASE_URL", database_url)
     # "testserver" is the name by which Starlette's test client asks.
     monkeypatch.setenv("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
-    cached = (settings.get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
+    cached = (get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
     for function in cached:
         function.cache_clear()
     command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")

@@ -1,6 +1,6 @@
 """Totals of the sales feature, counted from the imports that have finished.
 
-Stop the workers of older code first, as `make prod` does: an import that they finish later is not counted in.
+Stop the workers of older code first: an import that one of them finishes afterwards is not counted in.
 
 Revision ID: 8d2e5b60c417
 Revises: 3f1c7a9be204

@@ -1,6 +1,8 @@
 """The summary is what a naive computation over the rows of the finished imports gives, on each database."""
 
 import io
+import subprocess
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -116,7 +118,7 @@ def forget_everything() -> None:
     days=st.tuples(DAYS, DAYS),
     limit=st.none() | st.integers(1, 3),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_summary_is_what_the_finished_imports_add_up_to(
     stack: dict[str, str],
     files: list[File],
@@ -141,7 +143,7 @@ def test_the_summary_is_what_the_finished_imports_add_up_to(
 
 
 @given(files=st.lists(FILES, min_size=1, max_size=3))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_migration_counts_in_what_has_finished_before_it(
     stack: dict[str, str], files: list[File]
 ) -> None:
@@ -195,3 +197,41 @@ def test_an_upload_is_accepted_while_an_import_finishes(stack: dict[str, str]) -
     upload.join()
     attempt.finish()
     assert len(accepted) == 1
+
+
+DIES = """
+import sys, time, uuid
+from datetime import datetime
+from decimal import Decimal
+from src.sales import imports, totals
+from src.sales.importer import SalesRow
+
+add = totals.add
+
+def add_and_hang(*arguments):
+    add(*arguments)
+    print("counted in, not committed", flush=True)
+    time.sleep(600)
+
+totals.add = add_and_hang
+attempt = imports.Attempt(uuid.UUID(sys.argv[1]))
+attempt.store([SalesRow(2, "1", "A", None, 2, datetime(2010, 12, 1), Decimal("1.25"), None, "Norway")], [])
+attempt.finish()
+"""
+
+
+def test_an_import_whose_process_dies_as_it_finishes_is_counted_in_once(stack: dict[str, str]) -> None:
+    row = SalesRow(0, "1", "A", None, 2, FIRST_DAY, Decimal("1.25"), None, "Norway")
+    import_id = accept(1).import_id
+    with subprocess.Popen(
+        [sys.executable, "-c", DIES, str(import_id)], env=stack, cwd=ROOT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"counted in")
+        assert summarize(GroupBy.DAY, None, None, None).groups == []
+        process.kill()
+    again = imports.Attempt(import_id)
+    store(again, [row])
+    again.finish()
+    for kind in GroupBy:
+        assert summarize(kind, None, None, None) == naive([row], kind, None, None, None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import app, report
+from bench import app, report, sales_file
 from bench.machine import Machine
 from bench.measure_worker import Began, tally
 from bench.peers import APIS, JOBS, WORKERS
@@ -54,3 +54,22 @@ def test_the_page_names_who_was_left_out_and_why(tmp_path: Path, monkeypatch: py
     assert "| 0.12 | – |" in page  # noqa: RUF001
     assert "100 ms" not in page
     assert "200 ms" in (tmp_path / "WORKER_PICTURE").read_text()
+
+
+def test_the_part_about_production_is_renewed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "GUIDE", tmp_path / "guide")
+    report.GUIDE.write_text("# Benchmarks\n\nReload.\n\n## Production\n\nOld.\n")
+    report.write_production("## Production\n\nNew.\n")
+    assert report.GUIDE.read_text() == "# Benchmarks\n\nReload.\n\n## Production\n\nNew.\n"
+
+
+def test_each_file_has_its_own_invoices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SALES_DATA_DIR", raising=False)
+    files = []
+    for number in (1, 2):
+        sales_file.write(tmp_path / "sales.csv", 20_010, number)
+        header, *rows = (tmp_path / "sales.csv").read_text().splitlines()
+        assert len(rows) == 20_010
+        files.append({row.split(",")[0] for row in rows})
+    assert not files[0] & files[1]
+    assert len(files[0]) == 500 + 500 + 1

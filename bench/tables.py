@@ -1,0 +1,25 @@
+"""Tables of the guide, and what stands in their cells."""
+
+from collections.abc import Iterable
+
+
+def table(heads: str, rows: Iterable[str]) -> str:
+    """A table of rows whose cells are separated by `|`; all columns but the first are numbers."""
+    line = "|" + " --- |" + " ---: |" * heads.count("|")
+    return "\n".join([f"| {heads} |", line, *(f"| {row} |" for row in rows)])
+
+
+def named(name: str, *, is_ours: bool) -> str:
+    """A name; ours stands out."""
+    return f"**{name}**" if is_ours else name
+
+
+def ms(seconds: float) -> str:
+    """Seconds as milliseconds."""
+    milliseconds = 1000 * seconds
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+
+
+def cell(text: str) -> str:
+    """Any text, so that it stays in its cell."""
+    return text.replace("|", "/").replace("\n", " ")
