@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from src import limits
+
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
     """The cores that this process may use: its container's share where one is set, not the host's.
@@ -39,10 +41,9 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or int(cores() * 2) + 1)
 preload_app = True
 reload = False
 
-# Each limit is shorter than the one around it: a worker that hangs, the requests that are under way at a
-# stop, and at last stop_grace_period in docker-compose.yml.
-timeout = 30
-graceful_timeout = 40
+# A worker that hangs is replaced after the one; the other is for the requests that are under way at a stop.
+timeout = limits.REQUEST
+graceful_timeout = limits.GUNICORN_STOP
 # Longer than a load balancer keeps a connection (60 s), so that it never sends into a closing one.
 keepalive = 65
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
-from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 
+from src import limits
 from src.settings import get_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,14 +54,33 @@ def get_engine() -> Engine:
     url = make_url(get_settings().database_url)
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url.database)
-    # An error's text goes into logs: it names the statement, but not the rows.
-    return create_engine(
+    return _postgres_engine(url)
+
+
+def _postgres_engine(url: URL) -> Engine:
+    from src.postgres import Connection  # here, since SQLite does without
+
+    engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_recycle=1800,
-        hide_parameters=True,
-        connect_args={"connect_timeout": 5},
+        pool_timeout=limits.DATABASE_POOL,
+        hide_parameters=True,  # an error's text goes into logs: it names the statement, but not the rows
+        connect_args={
+            "connect_timeout": limits.DATABASE_CONNECT,
+            # A server that is gone without a word, such as one that lost its power.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+        },
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        return Connection.connect(*arguments, **options)
+
+    return engine
 
 
 def _sqlite_engine(database: str | None) -> Engine:
@@ -82,6 +103,22 @@ def _sqlite_engine(database: str | None) -> Engine:
 def forget_connections() -> None:
     """Let go of the parent's database connections after a fork, without closing them for the parent."""
     get_engine().dispose(close=False)
+
+
+def begin_job() -> None:
+    """Prepare a forked process for its job: connections of its own, and all of the job's time for answers."""
+    forget_connections()
+    if get_engine().dialect.name == "postgresql":
+        from src.postgres import Connection
+
+        Connection.answer_timeout = None
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether this error says that the database is or was away, rather than that a statement was wrong."""
+    return isinstance(error, OperationalError | InterfaceError) and (
+        error.connection_invalidated or error.statement is None
+    )
 
 
 @contextmanager

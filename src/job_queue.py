@@ -15,7 +15,10 @@ from redis.retry import Retry as RedisRetry
 from rq import Callback, Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
+from src import limits
+from src.robust_job import RobustJob
 from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -31,11 +34,11 @@ def get_redis() -> Redis:
     """The Redis client of this process: short time-outs, one retry on a broken connection."""
     return Redis.from_url(
         get_settings().redis_url,
-        socket_connect_timeout=2,
-        socket_timeout=5,
+        socket_connect_timeout=limits.REDIS_CONNECT,
+        socket_timeout=limits.REDIS_ANSWER,
         health_check_interval=30,
-        retry=RedisRetry(ExponentialBackoff(cap=0.5, base=0.05), 1),
-        retry_on_error=[*REDIS_AWAY],
+        # Once more on a connection that broke; a Redis that is silent would only be waited for again.
+        retry=RedisRetry(ExponentialBackoff(cap=0.5, base=0.05), 1, (RedisConnectionError,)),
     )
 
 
@@ -46,6 +49,7 @@ def get_queue() -> Queue:
         get_settings().rq_queue,
         connection=get_redis(),
         serializer=JSONSerializer,
+        job_class=RobustJob,
         default_timeout=get_settings().job_timeout,
     )
 
@@ -77,6 +81,34 @@ def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: C
 def find_job(job_id: str) -> Job | None:
     """The job under this id, or None where Redis knows none."""
     return get_queue().fetch_job(job_id)
+
+
+def forget_job(job_id: str) -> None:
+    """Take what is known about an ended job away, so that nobody takes it for what comes under its id.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away.
+    """
+    if job := find_job(job_id):
+        job.delete()
+
+
+def in_hand() -> set[str]:
+    """The ids of all jobs that wait in the queue, are on their way to a worker, or run.
+
+    What a job's hash says about its status does not tell: the job may have been enqueued again since.
+    """
+    queue = get_queue()
+    with queue.connection.pipeline(transaction=True) as pipeline:  # none is missed on its way
+        pipeline.lrange(queue.key, 0, -1)
+        pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+        pipeline.zrange(queue.started_job_registry.key, 0, -1)
+        waiting, on_their_way, running = pipeline.execute()
+    return {
+        *map(as_text, waiting),
+        *map(as_text, on_their_way),
+        *map(queue.started_job_registry.parse_job_id, running),
+    }
 
 
 def sweep(function: Callable[[], None]) -> Callable[[], None]:

@@ -11,12 +11,16 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 logger = logging.getLogger(__name__)
+
+
+UNDEFINED_TABLE = "42P01"
+"""Postgres' code: the migrations have not run yet."""
 
 
 class Problem(BaseModel):
@@ -64,6 +68,12 @@ def install(app: FastAPI) -> None:
             "The database does not answer, or has no tables yet; /health/ready tells which.",
             headers={"Retry-After": "5"},
         )
+
+    @app.exception_handler(ProgrammingError)
+    def _no_tables(request: Request, error: ProgrammingError) -> JSONResponse:
+        if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:  # SQLite's is an OperationalError
+            return _database_away(request, error)
+        return _ours(request, error)
 
     @app.exception_handler(RedisConnectionError)
     @app.exception_handler(RedisTimeoutError)

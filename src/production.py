@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from src import limits
 from src.settings import Settings, get_settings
 
 REFUSED = 2
@@ -59,6 +60,8 @@ def check(*, reload: bool = False) -> Settings:
     if settings.environment == "production":
         refusals = _refusals(settings, reload=reload)
         found += [str(refusal) for refusal in refusals if refusal.setting not in wrong]
+    if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
+        found.append(problem)
     if found:
         _refuse(settings, found)
     return settings

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 from redis.asyncio import Redis as AsyncRedis
 
+from src import limits
 from src.job_queue import REDIS_AWAY, get_redis
 from src.settings import get_settings
 
@@ -52,7 +53,11 @@ async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | N
         job_id: the job to listen to.
         at_least_every: longest silence in seconds; it is also how soon a Redis that was away is asked again.
     """
-    redis = AsyncRedis.from_url(get_settings().redis_url, socket_connect_timeout=2)
+    redis = AsyncRedis.from_url(
+        get_settings().redis_url,
+        socket_connect_timeout=limits.REDIS_CONNECT,
+        socket_timeout=limits.REDIS_ANSWER,
+    )
     try:
         while True:
             with suppress(*REDIS_AWAY):

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from redis import Redis
 from rq import Queue, Worker
+from rq.executions import Execution
 from rq.job import Job
 from rq.utils import as_text, get_version, now
 from rq.worker import WorkerStatus
@@ -64,13 +65,19 @@ def _unless_redis_is_away(method: Callable[P, R]) -> Callable[P, R | None]:
     return attempt
 
 
+def _go_first_when_memory_runs_out() -> None:
+    """Have the kernel end this process, and not its worker, when their container's memory is used up."""
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 class RobustWorker(Worker):
     """RQ's forking worker, with these differences:
 
     - It stops safely. RQ's raises an exception in the signal handler, which strands a job that was taken and
       not begun. This one notes the request, has Redis wake the waiting connection (`CLIENT UNBLOCK`, which
       does nothing when a job is on its way already), runs the job that it may have got, and leaves. A second
-      signal kills the job; another worker runs it again.
+      signal kills the job, and so does the end of its patience; another worker runs it again.
     - A job dies with its worker (`lifeline`), and is taken up again within a minute (`rq_maintenance`).
     - While Redis is away it waits, and registers anew when Redis has forgotten it.
     - Its hash in Redis tells `code` and `loaded_at`.
@@ -86,6 +93,7 @@ class RobustWorker(Worker):
         before_job: Callable[[], object] = lambda: None,
         sweep: Callable[[], None] = lambda: None,
         heartbeat_file: Path | None = None,
+        stop_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Prepare; `work` runs it.
@@ -98,7 +106,8 @@ class RobustWorker(Worker):
             loaded_at: when the code was loaded.
             before_job: called in the forked process before its job.
             sweep: called in maintenance, every few seconds by one worker of all.
-            heartbeat_file: touched at each heartbeat, for health checks.
+            heartbeat_file: touched at each heartbeat that Redis has taken, for health checks.
+            stop_timeout: seconds that a job which is under way at a stop gets before it is killed.
             kwargs: further arguments of RQ's worker.
         """
         kwargs = {"job_monitoring_interval": HEARTBEAT, "worker_ttl": TIME_TO_LIVE} | kwargs
@@ -116,6 +125,7 @@ class RobustWorker(Worker):
         self._before_job = before_job
         self._sweep = sweep
         self._heartbeat_file = heartbeat_file
+        self._stop_timeout = stop_timeout
         self._stop = Wakeup()
         self._stop_signal_at: float | None = None
         self._takes_jobs = False
@@ -128,6 +138,11 @@ class RobustWorker(Worker):
         return BlockingPop(self.queues[0], POP_TIMEOUT)
 
     # Stopping
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stop_requested
 
     def stop(self) -> None:
         """Finish the job that runs, then leave. Safe to call in threads and signal handlers."""
@@ -146,6 +161,7 @@ class RobustWorker(Worker):
     def _leave_when_asked(self) -> None:
         """Wait for the request to stop, wake the main thread up, and tell when no job begins any more."""
         self._stop.wait()
+        stop_by = time.monotonic() + (self._stop_timeout or 0)
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
         while self._takes_jobs:
             with contextlib.suppress(*REDIS_AWAY):
@@ -154,6 +170,13 @@ class RobustWorker(Worker):
                 break
             time.sleep(0.002)
         self.on_quiet()
+        if self._stop_timeout is not None:
+            time.sleep(max(0.0, stop_by - time.monotonic()))
+            if self._horse_pid:
+                self.log.warning(
+                    "Worker %s: the job has not ended in %g s: killed", self.name, self._stop_timeout
+                )
+                self.kill_horse()
 
     def _has_job_begun(self) -> bool:
         """Whether the job that was taken is being run: its process has let go of the pipe."""
@@ -232,6 +255,7 @@ class RobustWorker(Worker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """The forked process: runs the job and dies with its worker."""
         die_with(self.pid or 0)
+        _go_first_when_memory_runs_out()
         self._before_job()
         super().main_work_horse(job, queue)
 
@@ -289,8 +313,23 @@ class RobustWorker(Worker):
         """Stay registered for `TIME_TO_LIVE`."""
         with contextlib.suppress(*REDIS_AWAY):
             super().heartbeat(TIME_TO_LIVE, pipeline)
-            if self._heartbeat_file:
-                self._heartbeat_file.touch()
+            if pipeline is None:
+                self._note_heartbeat()
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Heartbeat of a worker that waits for its job, and of the job."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except REDIS_AWAY as error:
+            self._say_redis_is(away=error)
+        else:
+            self._say_redis_is(away=None)
+            self._note_heartbeat()
+
+    def _note_heartbeat(self) -> None:
+        """Touch the file: the worker's loop turns, and Redis has just answered it."""
+        if self._heartbeat_file:
+            self._heartbeat_file.touch()
 
     def _look_alive(self) -> None:
         """Heartbeat, registration and maintenance of a worker that waits."""
@@ -307,7 +346,6 @@ class RobustWorker(Worker):
         """Seconds in which the job counts as running without a further heartbeat."""
         return TIME_TO_LIVE
 
-    maintain_heartbeats = _unless_redis_is_away(Worker.maintain_heartbeats)
     check_for_suspension = _unless_redis_is_away(Worker.check_for_suspension)
     teardown = _unless_redis_is_away(Worker.teardown)
 
@@ -315,11 +353,19 @@ class RobustWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         """Take up again what dead workers left behind."""
         self.last_cleaned_at = now()  # type: ignore[assignment]
-        rq_maintenance.run_round(self.queues[0], self.name, self._sweep)
+        try:
+            rq_maintenance.run_round(self.queues[0], self.name, self._sweep)
+        except REDIS_AWAY:
+            raise
+        except Exception:
+            self.log.exception("Worker %s: maintenance failed; the next round tries again", self.name)
 
     def _say_redis_is(self, *, away: Exception | None) -> None:
         if away and not self._is_redis_away:
             self.log.warning("Worker %s: Redis is away (%s), waiting for it", self.name, away)
         elif self._is_redis_away and not away:
             self.log.info("Worker %s: Redis is back", self.name)
+            # Meanwhile nobody could vouch for the jobs that run: let their workers do so before any counts as
+            # abandoned.
+            self.last_cleaned_at = now() + timedelta(seconds=HEARTBEAT / 2)  # type: ignore[assignment]
         self._is_redis_away = away is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from src import production
+from src import limits, production
 from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
 from src.log import configure_logging
 from src.robust_worker import RobustWorker
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("src.rq_worker")  # not __name__, which is __main__ when this is run
 
 SRC = Path(__file__).resolve().parent
+CRASHED = 1
+
 LONGEST_PAUSE = 1.0
 """Seconds between two looks at whether everything is there."""
 
@@ -34,12 +36,14 @@ def main() -> int:
     """Run the worker until a signal ends it.
 
     Returns:
-        The exit code: 0 after a stop, 1 when it crashed too often.
+        The exit code: 0 after a stop, 1 when it crashed, or did so too often.
 
     Raises:
         SystemExit: the settings are wrong, or not fit for production: code 2.
     """
     settings = production.check()
+    if settings.rq_worker_heartbeat_file:  # that of an earlier start says nothing about this one
+        settings.rq_worker_heartbeat_file.unlink(missing_ok=True)
     configure_logging(settings, role="rqworker")
     _step("settings", "environment %s, log level %s", settings.environment, settings.log_level)
     signal.signal(signal.SIGTERM, _leave)
@@ -87,7 +91,7 @@ def _work() -> int:
     _step("auto-reload", "off")
     _step("monitor", "none")
     worker.work()
-    return 0
+    return 0 if worker.stop_requested else CRASHED
 
 
 def _load() -> Callable[[], RobustWorker]:
@@ -98,6 +102,7 @@ def _load() -> Callable[[], RobustWorker]:
     from src import database, health
 
     import_jobs()
+    grace = get_settings().worker_stop_grace_period
     gc.freeze()  # what is loaded stays, so that forked jobs need not look through it, and share its memory
     return lambda: RobustWorker(
         get_queue(),
@@ -105,9 +110,10 @@ def _load() -> Callable[[], RobustWorker]:
         serializer=get_queue().serializer,
         code=health.CODE,
         loaded_at=health.LOADED_AT,
-        before_job=database.forget_connections,
+        before_job=database.begin_job,
         sweep=run_sweeps,
         heartbeat_file=get_settings().rq_worker_heartbeat_file,
+        stop_timeout=grace and limits.worker_stop(grace),
     )
 
 

@@ -1,12 +1,13 @@
 """Every setting of the application: typed, read from the environment, taught in `.env.example`."""
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -41,6 +42,19 @@ class FilesSource(PydanticBaseSettingsSource):
             for name, field in self.settings_cls.model_fields.items()
         }
         return {name: value for name, value in values.items() if value is not None and value != ""}
+
+
+def seconds(duration: str) -> int:
+    """A duration as Compose writes it, such as `330s` or `1h5m`, in seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", duration)
+    if not duration or not match:
+        raise ValueError(f"{duration!r} is no duration such as 330s or 5m30s")
+    hours, minutes, rest = (int(number or 0) for number in match.groups())
+    return hours * 3600 + minutes * 60 + rest
 
 
 class Settings(BaseSettings):
@@ -97,6 +111,9 @@ class Settings(BaseSettings):
     )
     job_timeout: int = Field(default=300, ge=1, description="Seconds that a job may run.")
     job_retries: int = Field(default=3, ge=0, description="How often a job that crashed is tried again.")
+    worker_stop_grace_period: Annotated[int, BeforeValidator(seconds)] | None = Field(
+        default=None, description="When its container kills a worker that is to stop, such as 330s."
+    )
 
     @classmethod
     def settings_customise_sources(

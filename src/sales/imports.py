@@ -199,6 +199,45 @@ class Attempt:
         return errors
 
 
+class NotFailed(Exception):  # noqa: N818  (an outcome, not an error)
+    """The import has not failed, so there is nothing to retry."""
+
+
+class ImportedMeanwhile(Exception):  # noqa: N818  (an outcome, not an error)
+    """The same file was uploaded again after this import had failed, and that import did not fail."""
+
+
+def retry(import_id: uuid.UUID) -> SalesImport:
+    """Have a failed import wait for its job again; its file is still there.
+
+    Raises:
+        NotFailed: it waits, runs or has finished, or there is none.
+        ImportedMeanwhile: another import of the same bytes has taken its place.
+    """
+    try:
+        with transaction() as session:
+            sales_import: SalesImport | None = session.scalar(
+                update(SalesImport)
+                .where(SalesImport.id == import_id, SalesImport.status == Status.FAILED)
+                .values(
+                    status=Status.QUEUED,
+                    reason=None,
+                    errors=[],
+                    rows_total=None,
+                    rows_done=0,
+                    rows_rejected=0,
+                    started_at=None,
+                    finished_at=None,
+                )
+                .returning(SalesImport)
+            )
+    except IntegrityError as error:
+        raise ImportedMeanwhile from error
+    if sales_import is None:
+        raise NotFailed
+    return sales_import
+
+
 def give_up(import_id: uuid.UUID, reason: str) -> None:
     """Declare an import failed whose job has used up its tries; its file stays, for another try."""
     with transaction() as session:

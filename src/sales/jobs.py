@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 
 from src import job_queue, progress_manager
 from src.sales import imports
 from src.sales.importer import RejectedRow, SalesFile, SalesRow, UnreadableFile
+from src.sales.models import SalesImport, Status
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ PATIENCE = timedelta(seconds=15)
 """How long an accepted import may be on its way into the queue before the sweep looks after it."""
 
 
+ENDED_BADLY = (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
+
+
 def enqueue_import(import_id: uuid.UUID) -> None:
     """Put an import into the queue; its job has its id.
 
@@ -28,6 +33,31 @@ def enqueue_import(import_id: uuid.UUID) -> None:
         redis.exceptions.ConnectionError: Redis is away; the sweep enqueues the import later.
     """
     job_queue.enqueue(run_import, str(import_id), job_id=str(import_id), on_failure=note_failure)
+
+
+def retry_import(import_id: uuid.UUID) -> SalesImport:
+    """Run a failed import again.
+
+    Raises:
+        imports.NotFailed, imports.ImportedMeanwhile: it can't be retried.
+        redis.exceptions.ConnectionError: Redis is away, and the import is as it was.
+    """
+    found = imports.find(import_id)
+    if found is None or found.status != Status.FAILED:
+        raise imports.NotFailed
+    # Before the import waits again: the sweep would take the old job's failure for that of the retry.
+    job_queue.forget_job(str(import_id))
+    sales_import = imports.retry(import_id)
+    enqueue_accepted(import_id)
+    return sales_import
+
+
+def enqueue_accepted(import_id: uuid.UUID) -> None:
+    """Enqueue an import that is committed; while Redis is away, the sweep does it later."""
+    try:
+        enqueue_import(import_id)
+    except job_queue.REDIS_AWAY:
+        logger.warning("Redis is away: import %s is stored and will be enqueued later", import_id)
 
 
 def run_import(import_id: str) -> None:
@@ -68,7 +98,8 @@ def note_failure(
 ) -> None:
     """RQ's failure callback: when the last try failed, the import says so."""
     if not job.retries_left:
-        _give_up(job.id, f"{type(error).__name__}: {error}")
+        died = isinstance(error, AbandonedJobError)
+        _give_up(job.id, "its worker died" if died else f"{type(error).__name__}: {error}")
 
 
 def _give_up(import_id: str, error: str) -> None:
@@ -80,13 +111,15 @@ def _give_up(import_id: str, error: str) -> None:
 @job_queue.sweep
 def enqueue_lost_imports() -> None:
     """Enqueue what was accepted and is neither queued nor running, so that a flushed Redis loses nothing."""
+    in_hand = job_queue.in_hand()
     for sales_import in imports.unfinished(before=datetime.now(UTC) - PATIENCE):
+        if str(sales_import.id) in in_hand:
+            continue
         job = job_queue.find_job(str(sales_import.id))
-        status = job.get_status() if job else None
-        if job and status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+        if job and job.get_status(refresh=False) in ENDED_BADLY:
             result = job.latest_result()
-            lines = (result.exc_string if result and result.exc_string else str(status)).strip().splitlines()
+            lines = ((result and result.exc_string) or "it was stopped").strip().splitlines()
             _give_up(job.id, lines[-1])
-        elif job is None or status == JobStatus.FINISHED:
+        else:
             logger.warning("Import %s was lost on its way: enqueued again", sales_import.id)
             enqueue_import(sales_import.id)

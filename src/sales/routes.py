@@ -1,7 +1,6 @@
 """The API of the sales feature."""
 
 import asyncio
-import logging
 import uuid
 from collections.abc import AsyncIterator
 from datetime import date
@@ -13,17 +12,14 @@ from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from src.body_limit import too_large
-from src.job_queue import REDIS_AWAY
 from src.problems import Problem
 from src.progress_manager import news
 from src.sales import imports
-from src.sales.jobs import enqueue_import
+from src.sales.jobs import enqueue_accepted, retry_import
 from src.sales.models import GroupBy, SalesImport, Status
 from src.sales.schemas import ImportView, Summary
 from src.sales.summary import summarize
 from src.settings import get_settings
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"])
 
@@ -52,13 +48,10 @@ def create_import(
         raise too_large()
     sales_import, is_new = imports.accept(file.file, file.filename or "")
     if is_new:
-        try:
-            enqueue_import(sales_import.id)
-        except REDIS_AWAY:
-            logger.warning("Redis is away: import %s is stored and will be enqueued later", sales_import.id)
+        enqueue_accepted(sales_import.id)
     else:
         response.status_code = 200
-    response.headers["Location"] = str(request.url_for("get_import", import_id=sales_import.id).path)
+    response.headers["Location"] = _path_of(request, sales_import)
     return ImportView.model_validate(sales_import)
 
 
@@ -72,6 +65,25 @@ def list_imports(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[Impo
 def get_import(import_id: uuid.UUID) -> ImportView:
     """One import: its state, how far it is, and what was wrong with its rows."""
     return ImportView.model_validate(_found(import_id))
+
+
+@router.post(
+    "/imports/{import_id}/retry",
+    status_code=202,
+    responses={404: {"model": Problem}, 409: {"model": Problem, "description": "It can't be retried."}},
+)
+def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportView:
+    """Try a failed import again: its file was kept. A file that can't be read fails again."""
+    try:
+        sales_import = retry_import(import_id)
+    except imports.NotFailed:
+        status = _found(import_id).status
+        raise HTTPException(409, f"It has not failed, it is {status}: there is nothing to retry.") from None
+    except imports.ImportedMeanwhile:
+        reason = "The same file was uploaded again since, and that import has not failed."
+        raise HTTPException(409, reason) from None
+    response.headers["Location"] = _path_of(request, sales_import)
+    return ImportView.model_validate(sales_import)
 
 
 @router.get(
@@ -115,6 +127,10 @@ def get_summary(
     if first and last and first > last:
         raise HTTPException(422, f"from ({first}) is after to ({last}).")
     return summarize(group_by, first, last, limit)
+
+
+def _path_of(request: Request, sales_import: SalesImport) -> str:
+    return str(request.url_for("get_import", import_id=sales_import.id).path)
 
 
 def _found(import_id: uuid.UUID) -> SalesImport:

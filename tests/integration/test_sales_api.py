@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,18 @@ def client(stack: dict[str, str]) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+@contextmanager
+def started_worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([sys.executable, "-m", "src.rq_worker"], env=stack, cwd=ROOT)
     yield process
     process.terminate()
     assert process.wait(30) == 0
+
+
+@pytest.fixture
+def worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with started_worker(stack) as process:
+        yield process
 
 
 def upload(client: TestClient, data: bytes, name: str = "sales.csv") -> Any:
@@ -120,6 +128,78 @@ def test_a_failed_file_says_why_and_may_come_again(client: TestClient, worker: o
     assert second.json()["id"] != first.json()["id"]
 
 
+def fail_for_good(import_id: str) -> None:
+    """What happens to an import whose job has used up its tries."""
+    from src.sales import imports
+
+    imports.give_up(uuid.UUID(import_id), "The job failed for good: ValueError: out of luck")
+
+
+def test_an_import_that_failed_for_good_is_retried_by_a_request(
+    client: TestClient, stack: dict[str, str]
+) -> None:
+    data, total = sales_csv(3000)
+    import_id = upload(client, data).json()["id"]
+    fail_for_good(import_id)
+    assert client.get(f"{IMPORTS}/{import_id}").json()["reason"].endswith("out of luck")
+    assert f'data-retry="{import_id}"' in client.get("/").text
+    response = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert response.status_code == 202
+    assert response.headers["location"] == f"{IMPORTS}/{import_id}"
+    assert (response.json()["status"], response.json()["reason"]) == ("queued", None)
+    with started_worker(stack):
+        assert ended(client, import_id)["rows_done"] == 3000
+    assert "data-retry" not in client.get("/").text.partition("<script>")[0]
+    assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
+
+
+def test_the_sweep_does_not_take_an_old_failure_for_that_of_the_retry(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from rq.job import JobStatus
+
+    from src import job_queue
+    from src.sales import jobs
+
+    import_id = upload(client, sales_csv(10)[0]).json()["id"]
+    job = job_queue.find_job(import_id)
+    assert job
+    job_queue.get_queue().remove(job)
+    job.set_status(JobStatus.FAILED)
+    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    job_queue.run_sweeps()
+    assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "failed"
+    assert client.post(f"{IMPORTS}/{import_id}/retry").status_code == 202
+    job_queue.run_sweeps()
+    assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "queued"
+    assert job_queue.get_queue().job_ids == [import_id]
+
+
+def test_a_file_that_cannot_be_read_fails_again_with_the_same_reason(
+    client: TestClient, worker: object
+) -> None:
+    view = ended(client, upload(client, b"\x00\x01\x02 not a table").json()["id"])
+    assert client.post(f"{IMPORTS}/{view['id']}/retry").status_code == 202
+    again = ended(client, view["id"])
+    assert (again["status"], again["reason"]) == ("failed", view["reason"])
+
+
+def test_only_what_failed_can_be_retried(client: TestClient) -> None:
+    data, _ = sales_csv(10)
+    import_id = upload(client, data).json()["id"]
+    waiting = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert (waiting.status_code, waiting.json()["status"]) == (409, 409)
+    assert "queued" in waiting.json()["detail"]
+    assert client.post(f"{IMPORTS}/{uuid.UUID(int=0)}/retry").status_code == 404
+    fail_for_good(import_id)
+    assert upload(client, data).status_code == 202
+    replaced = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert replaced.status_code == 409
+    assert "uploaded again" in replaced.json()["detail"]
+
+
 def test_a_bad_row_is_rejected_with_line_and_column_and_the_rest_is_kept(
     client: TestClient, worker: object
 ) -> None:
@@ -174,6 +254,43 @@ def test_an_import_that_redis_never_saw_is_found_by_the_sweep(
     assert job_queue.get_queue().job_ids == [import_id]
 
 
+def test_however_many_workers_look_at_once_only_one_sweeps(stack: dict[str, str]) -> None:
+    from src import job_queue, rq_maintenance
+
+    swept: list[int] = []
+    begin = threading.Barrier(8)
+
+    def look(number: int) -> None:
+        begin.wait()
+        rq_maintenance.run_round(job_queue.get_queue(), f"worker-{number}", lambda: swept.append(number))
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(swept) == 1
+
+
+def test_a_superseded_job_that_ends_does_not_look_like_a_lost_import(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from rq.job import JobStatus
+
+    from src import job_queue
+    from src.sales import jobs
+
+    import_id = upload(client, sales_csv(10)[0]).json()["id"]
+    job = job_queue.find_job(import_id)
+    assert job
+    job.set_status(JobStatus.FINISHED)  # by the old one, while the new one waits
+    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    job_queue.run_sweeps()
+    assert job_queue.get_queue().job_ids == [import_id]
+
+
 def test_two_attempts_at_once_store_every_row_once(client: TestClient) -> None:
     from src.sales import imports
     from src.sales.importer import SalesFile, SalesRow
@@ -218,6 +335,17 @@ def test_errors_are_problem_details(client: TestClient, method: str, path: str, 
     assert problem["type"] == "about:blank"
     assert problem["title"]
     assert problem["detail"]
+
+
+def test_before_the_migrations_it_asks_to_come_again(client: TestClient) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    command.downgrade(Config(toml_file=ROOT / "pyproject.toml"), "base")
+    for path in (IMPORTS, "/api/v1/sales/summary?group_by=day"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert "no tables yet" in response.json()["detail"]
 
 
 def test_a_file_over_the_limit_is_refused_and_nothing_is_stored(client: TestClient) -> None:

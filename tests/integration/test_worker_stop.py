@@ -123,6 +123,28 @@ def test_a_second_signal_kills_the_job_and_another_worker_runs_it_again(workers:
     assert stop(process) == 0
 
 
+def test_a_job_that_outlasts_the_stop_is_killed_in_time_and_another_worker_runs_it_again(
+    workers: Workers,
+) -> None:
+    process = workers.start(WORKER_STOP_GRACE_PERIOD="12s", JOB_TIMEOUT="1")
+    workers.enqueue("wait_for_word", 1, tries=3)
+    workers.wait_for_begun(1)
+    assert stop(process) == 0
+    assert "has not ended in 2 s: killed" in workers.log
+    assert len(workers.queue) == 1
+    workers.redis.set("end", 1)
+    process = workers.start()
+    wait_until(lambda: workers.ended == [1], 20, "the second try")
+    assert stop(process) == 0
+
+
+def test_it_refuses_jobs_that_may_take_longer_than_its_container_waits(workers: Workers) -> None:
+    process = workers.start(WORKER_STOP_GRACE_PERIOD="330s", JOB_TIMEOUT="600")
+    assert process.wait(20) == 2
+    assert "WORKER_STOP_GRACE_PERIOD=630s" in workers.log
+    assert "Traceback" not in workers.log
+
+
 def test_what_a_killed_worker_leaves_behind_is_taken_up_again_within_a_minute(workers: Workers) -> None:
     process = workers.start()
     workers.enqueue("wait_for_word", 1, tries=3)

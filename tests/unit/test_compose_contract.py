@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import runpy
 import shlex
 import shutil
 import stat
@@ -78,12 +77,6 @@ def services(form: str) -> dict[str, dict[str, Any]]:
 
 def command(form: str, service: str, **environment: str) -> str:
     return shlex.join(render(form, **environment)["services"][service]["command"])
-
-
-def seconds(duration: str) -> float:
-    """A duration as Compose writes it, such as 5m30s."""
-    units = {"h": 3600, "m": 60, "s": 1}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+)([hms])", duration))
 
 
 def raw(path: Path) -> dict[str, Any]:
@@ -250,16 +243,6 @@ def test_production_runs_the_code_of_the_image_and_never_reloads(form: str) -> N
 def test_gunicorn_config_selects_the_settings_of_gunicorn(form: str) -> None:
     assert command(form, "fastapi") == "gunicorn -c gunicorn.conf.py"
     assert command(form, "fastapi", GUNICORN_CONFIG="other.conf.py") == "gunicorn -c other.conf.py"
-
-
-@pytest.mark.parametrize("form", PRODUCTION_LIKE)
-def test_each_limit_is_shorter_than_the_one_around_it(form: str) -> None:
-    gunicorn = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
-    api_grace, worker_grace = (
-        seconds(services(form)[name]["stop_grace_period"]) for name in ("fastapi", "rqworker")
-    )
-    assert gunicorn["timeout"] < gunicorn["graceful_timeout"] < api_grace
-    assert Settings.model_fields["job_timeout"].default < worker_grace
 
 
 def test_production_has_three_workers() -> None:
