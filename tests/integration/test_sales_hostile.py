@@ -253,6 +253,16 @@ def test_a_hostile_request_for_events_gets_them_all_the_same(
     assert answer.body.count(b"event: progress") == 1
 
 
+def test_sales_that_are_too_much_to_add_up_fail_and_harm_no_figure(sales: Sales) -> None:
+    page = "/api/v1/sales/summary?group_by=day"
+    before = sales.ask(get(page)).body
+    most = row(Quantity="1000000000", UnitPrice="10")
+    view = sales.run("\n".join([HEADER, *[most] * 1000]).encode())
+    assert (view["status"], view["rows_done"]) == ("failed", 0)
+    assert "beyond 9,000,000,000,000" in view["reason"]
+    assert sales.ask(get(page)).body == before
+
+
 class Peak:
     """The highest memory of all processes together, in MiB, while it looks."""
 
