@@ -304,13 +304,13 @@ HUGE = {
     "zeros": bytes(45 * MIB),
     "quotes": b'"' * (45 * MIB),
     "delimiters": b"," * (45 * MIB),
-    "line-breaks": b"\n" * (4 * MIB),
+    "line-breaks": b"\n" * (2 * MIB),
     "columns": HEADER.encode() + b",a" * (20 * MIB),
     "one-row": f"{HEADER}\n".encode() + b"1," * (20 * MIB),
-    "open-quotes": f"{HEADER}\n".encode() + b'"a\n' * (MIB // 4),
-    "a-cell-that-never-ends": f'{HEADER}\n{ROW}\n"'.encode() + b"a\n" * (MIB // 2),
-    "empty-rows": f"{HEADER}\n".encode() + b",,,,,,,\n" * (MIB // 8),
-    "bad-rows": f"{HEADER}\n".encode() + b"a\n" * (MIB // 2),
+    "open-quotes": f"{HEADER}\n".encode() + b'"a\n' * (MIB // 16),
+    "a-cell-that-never-ends": f'{HEADER}\n{ROW}\n"'.encode() + b"a\n" * (MIB // 8),
+    "empty-rows": f"{HEADER}\n".encode() + b",,,,,,,\n" * (MIB // 32),
+    "bad-rows": f"{HEADER}\n".encode() + b"a\n" * (MIB // 8),
 }
 
 
