@@ -65,8 +65,7 @@ def _postgres_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_timeout=limits.DATABASE_POOL,
-        # An error's text goes into logs: it names the statement, but not the rows.
-        hide_parameters=True,
+        hide_parameters=True,  # an error's text goes into logs: it names the statement, but not the rows
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
             # A server that is gone without a word, such as one that lost its power.

@@ -170,7 +170,11 @@ class Attempt:
                 session.execute(insert(SalesLine), [_line(self.import_id, row) for row in rows])
 
     def finish(self) -> None:
-        """Declare the import finished and count it in; its file is no longer needed."""
+        """Declare the import finished and count it in; its file is no longer needed.
+
+        Raises:
+            UnreadableFile: the sales add up to more than can be counted exactly.
+        """
         with transaction() as session:
             totals.wait_for_turn(session)
             self._update(session, status=Status.FINISHED, finished_at=datetime.now(UTC))
@@ -178,12 +182,18 @@ class Attempt:
             session.execute(delete(SalesImportChunk).where(SalesImportChunk.import_id == self.import_id))
 
     def fail(self, reason: str) -> None:
-        """Declare that the file can't be imported, however often it is tried."""
+        """Declare that the file can't be imported, however often it is tried; none of its rows stay."""
         with transaction() as session:
             error = {"line": 1, "column": None, "reason": reason}
             self._update(
-                session, status=Status.FAILED, reason=reason, errors=[error], finished_at=datetime.now(UTC)
+                session,
+                status=Status.FAILED,
+                reason=reason,
+                rows_done=0,
+                errors=[error],
+                finished_at=datetime.now(UTC),
             )
+            session.execute(delete(SalesLine).where(SalesLine.import_id == self.import_id))
 
     def _update(self, session: Any, **values: Any) -> list[dict[str, Any]]:
         """Change the row while this attempt is the current one; returns the row's errors."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
+from sqlalchemy.exc import SQLAlchemyError
 
 from src import job_queue, progress_manager
 from src.sales import imports
@@ -22,6 +23,7 @@ BATCH_ROWS = 500
 PATIENCE = timedelta(seconds=15)
 """How long an accepted import may be on its way into the queue before the sweep looks after it."""
 
+SEE_LOG = "the worker's log says more"
 
 ENDED_BADLY = (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
 
@@ -98,8 +100,15 @@ def note_failure(
 ) -> None:
     """RQ's failure callback: when the last try failed, the import says so."""
     if not job.retries_left:
-        died = isinstance(error, AbandonedJobError)
-        _give_up(job.id, "its worker died" if died else f"{type(error).__name__}: {error}")
+        _give_up(job.id, _in_public(error))
+
+
+def _in_public(error: BaseException) -> str:
+    if isinstance(error, AbandonedJobError):
+        return "its worker died"
+    if isinstance(error, SQLAlchemyError):  # it quotes the statement
+        return f"{type(error).__name__}; {SEE_LOG}"
+    return f"{type(error).__name__}: {error}"
 
 
 def _give_up(import_id: str, error: str) -> None:
@@ -119,7 +128,7 @@ def enqueue_lost_imports() -> None:
         if job and job.get_status(refresh=False) in ENDED_BADLY:
             result = job.latest_result()
             lines = ((result and result.exc_string) or "it was stopped").strip().splitlines()
-            _give_up(job.id, lines[-1])
+            _give_up(job.id, SEE_LOG if "sqlalche.me" in lines[-1] else lines[-1])
         else:
             logger.warning("Import %s was lost on its way: enqueued again", sales_import.id)
             enqueue_import(sales_import.id)

@@ -9,12 +9,14 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import String, and_, case, cast, exists, func, literal, select, text
+from sqlalchemy import Double, Select, String, and_, case, cast, exists, func, literal, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
+from src.sales.importer import UnreadableFile
 from src.sales.models import (
     GroupBy,
+    Money,
     SalesImport,
     SalesInvoiceDay,
     SalesLine,
@@ -22,6 +24,9 @@ from src.sales.models import (
     SalesTotal,
     Status,
 )
+
+MAX_TOTAL = 9 * 10**12
+"""Of all imports together, whatever the sign: whole millionths of it fit into 64 bits."""
 
 # A day's text is the same on every database, and sorts as the day does.
 _KEYS: dict[GroupBy, Callable[[Any], Any]] = {
@@ -38,12 +43,32 @@ def wait_for_turn(session: Session) -> None:
 
 
 def add(session: Session, import_id: uuid.UUID) -> None:
-    """Count in the lines of an import, in the transaction in which it finishes and after `wait_for_turn`."""
+    """Count in the lines of an import, in the transaction in which it finishes and after `wait_for_turn`.
+
+    Raises:
+        UnreadableFile: all lines together are beyond `MAX_TOTAL`.
+    """
+    _refuse_too_much(session, import_id)
     for kind in GroupBy:
         _add_sums(session, import_id, kind)
     _note_days(session, import_id)
     for kind in GroupBy:
         _note_repeats(session, import_id, kind)
+
+
+def _refuse_too_much(session: Session, import_id: uuid.UUID) -> None:
+    """Sums of 64-bit integers must not overflow; floats tell early enough."""
+    of_file = _size(SalesLine.revenue).where(SalesLine.import_id == import_id)
+    of_all = _size(SalesTotal.revenue).where(SalesTotal.kind == GroupBy.DAY)
+    if (session.scalar(of_file) or 0) + (session.scalar(of_all) or 0) > MAX_TOTAL * 10**Money.scale:
+        raise UnreadableFile(
+            f"The sales of this file, with all that was imported before, are beyond {MAX_TOTAL:,}; "
+            "look for quantities and prices that can't be."
+        )
+
+
+def _size(revenue: Any) -> Select[Any]:
+    return select(func.sum(func.abs(cast(revenue, Double))))
 
 
 def _add_sums(session: Session, import_id: uuid.UUID, kind: GroupBy) -> None:

@@ -51,7 +51,7 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "jpeg": (lambda: b"\xff\xd8\xff\xe0\0\x10JFIF\0", BINARY),
     "elf": (lambda: b"\x7fELF\2\1\1" + bytes(100), BINARY),
     "exe": (lambda: b"MZ\x90\0\3" + bytes(100), BINARY),
-    "sqlite": (lambda: b"SQLite format 3\0" + bytes(100), BINARY),
+    "database": (lambda: b"SQLite format 3\0" + bytes(100), BINARY),
     "parquet": (lambda: b"PAR1\x15\0\x15" + bytes(100), BINARY),
     "pickle": (lambda: b"cos\nsystem\n(S'touch /tmp/x'\ntR.", NO_HEADER),
     "nul-bytes": (lambda: bytes(1000), BINARY),
