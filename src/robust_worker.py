@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from redis import Redis
 from rq import Queue, Worker
+from rq.exceptions import DeserializationError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.utils import as_text, get_version, now
@@ -288,9 +289,11 @@ class RobustWorker(Worker):
         self._count(job, _failed_or_retried(job))
 
     def _count(self, job: Job, outcome: job_metrics.Outcome) -> None:
-        if job.started_at and job.ended_at:
-            seconds = (job.ended_at - job.started_at).total_seconds()
-            job_metrics.count(self.connection, job.func_name or "", outcome, seconds)
+        # One that can't be read fails without a name.
+        with contextlib.suppress(DeserializationError):
+            if job.func_name and job.started_at and job.ended_at:
+                seconds = (job.ended_at - job.started_at).total_seconds()
+                job_metrics.count(self.connection, job.func_name, outcome, seconds)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the process that runs the job, and all that it has started."""

@@ -22,4 +22,4 @@ def test_the_containers_write_json_and_count_requests_though_nothing_else_can_be
     for service in ("migrate", "fastapi", "rqworker"):
         assert parse_lines(log(service)), service
     counts = clone.compose("exec", "-T", "fastapi", "sh", "-c", "ls /dev/shm/metrics-*", form="prod")
-    assert "counter_0.db" in counts
+    assert "counter_" in counts

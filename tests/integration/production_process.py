@@ -21,16 +21,17 @@ from tests.conftest import ROOT, wait_until
 from tools.ports import free_port
 
 KEY = secrets.token_hex(24)
+PASSWORD = secrets.token_hex(24)
+"""Of a user whom Redis gets for this, since production insists on a password."""
 
 
 def production_environment(redis_url: str, database_url: str) -> dict[str, str]:
     """The environment of a process in production, with all that production insists on."""
-    password = secrets.token_hex(24)
     Redis.from_url(redis_url).acl_setuser(
         "app",
         enabled=True,
         reset=True,
-        passwords=f"+{password}",
+        passwords=f"+{PASSWORD}",
         keys="*",
         channels="*",
         categories=["+@all"],
@@ -38,7 +39,7 @@ def production_environment(redis_url: str, database_url: str) -> dict[str, str]:
     return os.environ | {
         "ENVIRONMENT": "production",
         "LOG_LEVEL": "info",
-        "REDIS_URL": redis_url.replace("redis://", f"redis://app:{password}@"),
+        "REDIS_URL": redis_url.replace("redis://", f"redis://app:{PASSWORD}@"),
         "DATABASE_URL": database_url,
         "ALLOW_SQLITE": "true",
         "API_KEYS": KEY,
