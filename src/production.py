@@ -1,6 +1,7 @@
 """What production refuses: settings that are wrong, insecure or of development, all of them told at once.
 
-`ENVIRONMENT=production` switches it on, which the compose files set and the image does not.
+`ENVIRONMENT=production` switches it on, which the compose files set and the image does not. `python -m
+src.production` only looks: `make prod` asks before it replaces what runs.
 """
 
 import multiprocessing
@@ -183,3 +184,7 @@ def _refuse(settings: Settings, found: list[str]) -> NoReturn:
         with suppress(ProcessLookupError):  # another of its processes was faster
             os.kill(parent.pid, signal.SIGKILL)
     sys.exit(GUNICORN_GIVES_UP if "gunicorn.arbiter" in sys.modules else REFUSED)
+
+
+if __name__ == "__main__":
+    check()

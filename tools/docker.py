@@ -130,9 +130,13 @@ def prod(environment: Mapping[str, str]) -> int:
     compose = Compose("prod")
     port = _prepare(compose, environment, "prod")
     _renew_password(compose)
-    up = compose.start(
-        "up", "--detach", "--build", "--wait", "--remove-orphans", override=_production_override(compose)
-    )
+    if compose.run("build"):
+        raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
+    # Before anything is replaced: would the new image start with these settings?
+    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.production"):
+        raise ToolError("Mend that and run `make prod` again. Nothing was replaced.")
+    override = _production_override(compose)
+    up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)
     if _wait(compose, up):
         _explain_failure(compose)
     say(ready.urls(port))
@@ -197,7 +201,8 @@ def _renew_password(compose: Compose) -> None:
         if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
             raise ToolError("The database did not start; the lines above say why.")
         password = (project.SECRETS / secret_files.POSTGRES).read_text("ascii").rstrip("\n")
-        statement = f"ALTER ROLE app PASSWORD '{password}';\n"
+        # Postgres logs statements that fail, this one must not be.
+        statement = f"SET log_min_error_statement = panic;\nALTER ROLE app PASSWORD '{password}';\n"
         psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
         if not compose.read(*psql, stdin=statement):
             raise ToolError("The database did not take the new password; the lines above say why.")

@@ -38,7 +38,7 @@ RUN_NAME = "__generation__"
 BROKEN = 3
 """Exit code of a generation whose code can't be loaded."""
 REFUSED = 2
-"""Exit code by which the program says that it must not run like this, which no save can mend."""
+"""Exit code by which the program says that it must not run with these settings, which no save can mend."""
 
 
 class Order(NamedTuple):
@@ -106,9 +106,10 @@ class Generation:
         self._tell("quiet")
 
     def broken(self, error: BaseException) -> None:
-        """Say that the code can't be loaded, with file, line and reason."""
+        """Say that the code can't be loaded, or refuses to run, with file, line and reason."""
+        word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        self._tell("broken", self._place(error), reason, "".join(traceback.format_exception(error)))
+        self._tell(word, self._place(error), reason, "".join(traceback.format_exception(error)))
 
     def _place(self, error: BaseException) -> str:
         """File and line of the application in which an error arose."""
@@ -264,7 +265,7 @@ def run(order: Order) -> None:
         if not generation.is_ready:
             raise RuntimeError(f"{order.target} returned before it was ready")
     except BaseException as error:
-        if generation.is_ready or (isinstance(error, SystemExit) and error.code == REFUSED):
+        if generation.is_ready:
             raise
         generation.broken(error)
         sys.exit(BROKEN)

@@ -199,6 +199,8 @@ class Supervisor:
                 self._hand_overs.say_complete()
             case ("broken", place, reason, trace) if child is self._candidate:
                 self._reject(child, place, reason, trace)
+            case ("refused", place, _, trace) if child is self._candidate:
+                self._refuse(child, place, trace)
 
     def _say_changes(self) -> None:
         if paths := self._burst.unsaid():
@@ -232,6 +234,14 @@ class Supervisor:
         if self._burst.end():
             self._change([])
 
+    def _refuse(self, child: Child, place: str, trace: str) -> None:
+        """The program ended itself: so does this, unless good code is at work."""
+        if self._current:
+            self._reject(child, place, "it refuses to start, its own message says why", trace)
+        else:
+            self._exit_code = REFUSED
+            self._leave()
+
     def _let_work(self, new: Child) -> None:
         self._problem.unlink(missing_ok=True)
         began = self._burst.began
@@ -248,9 +258,6 @@ class Supervisor:
         self._hand_overs.forget(child)
         self._candidate = self._candidate if child is not self._candidate else None
         self._current = self._current if child is not self._current else None
-        if code == REFUSED and not self._current:
-            self._exit_code = code
-            self._leave()
         is_replaced = self._candidate or self._hand_overs.coming or self._start_at is not None
         if is_needed and not is_replaced and self._stopped_at is None:
             self._crash(_ending(code), time.monotonic() - child.went_at if child.went_at else 0)

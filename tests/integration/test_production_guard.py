@@ -54,6 +54,7 @@ REFUSED = {
     "wildcard CORS": ({"CORS_ORIGINS": "*"}, ["CORS_ORIGINS allows every page"]),
     "no such environment": ({"ENVIRONMENT": "prod"}, ["ENVIRONMENT is wrong: Input should be 'dev"]),
     "a number that is none": ({"JOB_RETRIES": "many"}, ["JOB_RETRIES is wrong: Input should be a"]),
+    "a URL that is none": ({"REDIS_URL": "redis://[::1"}, ["REDIS_URL is wrong"]),
     "a file that is missing": (
         {"API_KEYS": "", "API_KEYS_FILE": "/nowhere"},
         ["API_KEYS is wrong: API_KEYS_FILE names /nowhere, which can't be read: No such file or directory"],

@@ -118,6 +118,26 @@ def test_code_that_is_broken_from_the_beginning_is_waited_for(program: Program, 
     program.wait_for("working", 2 if name == "version.py" else 1)
 
 
+REFUSAL = "import sys\nsys.exit(2)\n"
+
+
+def test_a_program_that_refuses_to_start_ends_the_supervisor(program: Program) -> None:
+    program.save("version.py", REFUSAL)
+    program.start()
+    assert program.wait() == 2
+    wait_until(lambda: not program.processes(), what="its processes to end")
+    assert "Code can't be loaded" not in program.log
+
+
+def test_code_that_refuses_to_start_never_takes_over(running: Program) -> None:
+    running.save("version.py", REFUSAL)
+    running.wait_for_log(
+        "Code can't be loaded, the last good code works on: pkg/version.py:2: it refuses to start"
+    )
+    running.save("version.py", "VERSION = 3\n")
+    running.wait_for("working", 3)
+
+
 def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program) -> None:
     for version in range(2, 9):
         running.save("version.py", f"VERSION = {version}\n")
