@@ -20,6 +20,7 @@ from tools.ports import free_port
 FOREIGN = (
     "ALLOWED_HOSTS",
     "API_PORT",
+    "API_REPLICAS",
     "APP_IMAGE",
     "GUNICORN_CONFIG",
     "API_KEYS",
@@ -27,6 +28,7 @@ FOREIGN = (
     "REDIS_PASSWORD",
     "SERVER",
     "VIRTUAL_ENV",
+    "WORKER_REPLICAS",
 )
 
 
