@@ -64,6 +64,8 @@ def _postgres_engine(url: URL) -> Engine:
         url,
         pool_pre_ping=True,
         pool_recycle=1800,
+        # An error's text goes into logs: it names the statement, but not the rows.
+        hide_parameters=True,
         pool_timeout=limits.DATABASE_POOL,
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
@@ -85,7 +87,7 @@ def _postgres_engine(url: URL) -> Engine:
 def _sqlite_engine(database: str | None) -> Engine:
     path = ROOT / (database or "data/app.db")
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -20,10 +20,6 @@ from src.reload.fingerprint import fingerprint
 from src.settings import get_settings
 
 SRC = Path(__file__).parent
-CODE = fingerprint(SRC)
-"""Fingerprint of all `.py` files under `src`, as they were when this process loaded them."""
-LOADED_AT = datetime.now(UTC)
-"""When this process loaded its code."""
 
 router = APIRouter(tags=["health"])
 
@@ -55,6 +51,23 @@ class Version(BaseModel):
     loaded_at: datetime
     workers: list[Worker]
     on_disk: OnDisk | None = Field(default=None, description="In development, where it is not what runs.")
+
+
+class Running(NamedTuple):
+    """What this process runs."""
+
+    code: str
+    """Fingerprint of all `.py` files under `src`, as they were when it loaded them."""
+    loaded_at: datetime
+
+
+@lru_cache
+def running() -> Running:
+    """The code of this process; whoever loads it calls this once it has.
+
+    At import it would be too early: a reload need not import this module again.
+    """
+    return Running(fingerprint(SRC), datetime.now(UTC))
 
 
 class Status(BaseModel):
@@ -148,7 +161,7 @@ def ready() -> Status:
 
 def on_disk() -> OnDisk | None:
     """The code on disk in development, where the API does not run it: it is being loaded, or it is broken."""
-    if get_settings().environment == "production" or (code := fingerprint(SRC)) == CODE:
+    if get_settings().environment == "production" or (code := fingerprint(SRC)) == running().code:
         return None
     return OnDisk(code=code, problem=problem.current())
 
@@ -158,8 +171,8 @@ def version() -> Version:
     """Which code the API and every worker run: the same tree gives the same `code` in every process."""
     return Version(
         environment=get_settings().environment,
-        code=CODE,
-        loaded_at=LOADED_AT,
+        code=running().code,
+        loaded_at=running().loaded_at,
         workers=workers(),
         on_disk=on_disk(),
     )

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from src import health, problems, production, security
 from src.body_limit import BodyLimit
 from src.log import configure_logging
+from src.response_headers import ResponseHeaders
 from src.sales import page as sales_page
 from src.sales import routes as sales_routes
 
@@ -38,6 +39,9 @@ app = FastAPI(
 problems.install(app)
 app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
 security.install(app)
+app.add_middleware(ResponseHeaders)
 app.include_router(health.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)
+
+health.running()  # the code is loaded: this is it

@@ -14,6 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ def install(app: FastAPI) -> None:
         ]
         detail = "; ".join(f"{item['where']}: {item['reason']}" for item in errors)
         return response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+    @app.exception_handler(ClientDisconnect)
+    def _client_left(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        return response(HTTPStatus.BAD_REQUEST, "The client left before its request was complete.")
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)

@@ -1,6 +1,7 @@
 """What production refuses: settings that are wrong, insecure or of development, all of them told at once.
 
-`ENVIRONMENT=production` switches it on, which the compose files set and the image does not.
+`ENVIRONMENT=production` switches it on, which the compose files set and the image does not. `python -m
+src.production` only looks: `make prod` asks before it replaces what runs.
 """
 
 import multiprocessing
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from src import limits
+from src.reload.generation import REFUSED as REFUSED_TO_SUPERVISOR
 from src.settings import Settings, get_settings
 
 REFUSED = 2
@@ -179,10 +181,16 @@ def _refuse(settings: Settings, found: list[str]) -> NoReturn:
         lines.append("Set ENVIRONMENT=development where this is not production.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+    if multiprocessing.current_process().name.startswith("generation-"):
+        sys.exit(REFUSED_TO_SUPERVISOR)
     parent = multiprocessing.parent_process()
-    if parent and parent.pid and not multiprocessing.current_process().name.startswith("generation-"):
+    if parent and parent.pid:
         # Uvicorn's reloader would wait for a save, its `--workers` start the next one. Not SIGTERM: after it
-        # they end with code 0, as if all were well. Our own supervisor hears it from our exit code.
+        # they end with code 0, as if all were well.
         with suppress(ProcessLookupError):  # another of its processes was faster
             os.kill(parent.pid, signal.SIGKILL)
     sys.exit(GUNICORN_GIVES_UP if "gunicorn.arbiter" in sys.modules else REFUSED)
+
+
+if __name__ == "__main__":
+    check()

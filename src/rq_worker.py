@@ -102,14 +102,15 @@ def _load() -> Callable[[], RobustWorker]:
     from src import database, health
 
     import_jobs()
+    health.running()  # the code is loaded: this is it
     grace = get_settings().worker_stop_grace_period
     gc.freeze()  # what is loaded stays, so that forked jobs need not look through it, and share its memory
     return lambda: RobustWorker(
         get_queue(),
         connection=get_redis(),
         serializer=get_queue().serializer,
-        code=health.CODE,
-        loaded_at=health.LOADED_AT,
+        code=health.running().code,
+        loaded_at=health.running().loaded_at,
         before_job=database.begin_job,
         sweep=run_sweeps,
         heartbeat_file=get_settings().rq_worker_heartbeat_file,

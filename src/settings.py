@@ -86,12 +86,12 @@ class Settings(BaseSettings):
         default=(), description="Origins such as https://example.com whose pages may use the API."
     )
 
-    database_url: str = "sqlite:///data/app.db"
+    database_url: str = Field(default="sqlite:///data/app.db", repr=False)
     database_password: SecretStr | None = Field(
         default=None, description="Put into DATABASE_URL, which then needs none."
     )
     allow_sqlite: bool = Field(default=False, description="Accept SQLite in production.")
-    redis_url: str = "redis://localhost:6379/0"
+    redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = Field(
         default=None, description="Put into REDIS_URL, which then needs none."
     )
@@ -139,6 +139,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         """A list may stand on one line, with commas, or on several."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not urlsplit(value).scheme:
+            raise ValueError("it is no URL")
+        return value
 
     @model_validator(mode="after")
     def _insert_passwords(self) -> Self:

@@ -85,11 +85,10 @@ def _postgres_cluster(binaries: Path, directory: Path) -> Iterator[str]:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, cwd=directory, **run_as)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, once of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'app.db'}"
+def empty_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of an empty database: `sqlite`, a file in this folder, or `postgres`, where there is one."""
+    if kind == "sqlite":
+        return f"sqlite:///{folder / 'app.db'}"
     server: str = request.getfixturevalue("postgres_server")
     name = f"test_{os.urandom(6).hex()}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
@@ -97,6 +96,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return f"{server.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, once of either kind."""
+    return empty_database(request.param, request, tmp_path)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 from tools import ports, project, ready, secret_files
 from tools.console import ToolError, say
 
+# What is your own in production: Compose's name for such a file.
+_OVERRIDE = project.ROOT / "docker-compose.override.yml"
 _GUNICORN = {
     "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
 }
@@ -38,13 +40,16 @@ class Compose:
     def __init__(self, *forms: str) -> None:
         """Take the files of the forms, and the environment that they need."""
         names = ["docker-compose.yml", *(f"docker-compose.{form}.yml" for form in forms)]
+        if "prod" in forms and _OVERRIDE.is_file():
+            names.append(_OVERRIDE.name)
+        self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
-        self._environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
-        self._environment["CPU_LIMIT"] = self._environment.get("CPU_LIMIT") or _cores()
+        self.environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
+        self.environment["CPU_LIMIT"] = self.environment.get("CPU_LIMIT") or _cores()
 
     def run(self, *arguments: str) -> int:
         """Run a command on this terminal and return its exit code."""
-        return subprocess.run([*self._command, *arguments], env=self._environment, check=False).returncode
+        return subprocess.run([*self._command, *arguments], env=self.environment, check=False).returncode
 
     def read(self, *arguments: str, stdin: str | None = None, stderr: int | None = None) -> str:
         """The output of a command, empty if it failed.
@@ -55,7 +60,7 @@ class Compose:
         """
         result = subprocess.run(
             [*self._command, *arguments],
-            env=self._environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False,
+            env=self.environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False,
         )  # fmt: skip
         return result.stdout.strip() if result.returncode == 0 else ""
 
@@ -67,12 +72,23 @@ class Compose:
         """
         command = [*self._command, *(["-f", "-"] if override else []), *arguments]
         process = subprocess.Popen(
-            command, env=self._environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+            command, env=self.environment, stdin=subprocess.PIPE, text=True, start_new_session=True
         )
         assert process.stdin  # noqa: S101
         with process.stdin:
             process.stdin.write(json.dumps(override) if override else "")
         return process
+
+    def config(self) -> dict[str, Any]:
+        """What the files say, as Compose understands them.
+
+        Raises:
+            ToolError: they say nothing that it understands.
+        """
+        config: dict[str, Any] | None = json.loads(self.read("config", "--format", "json") or "null")
+        if config is None:
+            raise ToolError("The compose files or .env have a mistake; the lines above say which.")
+        return config
 
     def running(self) -> str:
         """The ENVIRONMENT of the stack that runs, empty if none does."""
@@ -114,9 +130,13 @@ def prod(environment: Mapping[str, str]) -> int:
     compose = Compose("prod")
     port = _prepare(compose, environment, "prod")
     _renew_password(compose)
-    up = compose.start(
-        "up", "--detach", "--build", "--wait", "--remove-orphans", override=_production_override(compose)
-    )
+    if compose.run("build"):
+        raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
+    # Before anything is replaced: would the new image start with these settings?
+    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.production"):
+        raise ToolError("Mend that and run `make prod` again. Nothing was replaced.")
+    override = _production_override(compose)
+    up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)
     if _wait(compose, up):
         _explain_failure(compose)
     say(ready.urls(port))
@@ -126,6 +146,12 @@ def prod(environment: Mapping[str, str]) -> int:
 
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
+    stack = compose.config()["name"]
+    if listing("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
+        raise ToolError(
+            f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
+            "stops it first, and its data stays."
+        )
     running = compose.running()
     if running == "development":
         raise ToolError("The development stack already runs here: stop it with Ctrl-C or `make down`.")
@@ -138,17 +164,24 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
     return port
 
 
-def _config(compose: Compose) -> dict[str, Any]:
-    config: dict[str, Any] | None = json.loads(compose.read("config", "--format", "json") or "null")
-    if config is None:
-        raise ToolError("The compose files or .env have a mistake; the lines above say which.")
-    return config
+def start_again(compose: Compose) -> None:
+    """Start what was stopped of the production stack, as it was, and wait until it is healthy."""
+    options = ("--detach", "--wait", "--no-build", "--no-recreate")
+    if _wait(compose, compose.start("up", *options, override=_production_override(compose))):
+        _explain_failure(compose)
+
+
+def listing(*arguments: str) -> list[str]:
+    """What a command of `docker` prints, one line each; none if it fails."""
+    return subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
 
 
 def _production_override(compose: Compose) -> dict[str, Any]:
     """What `up` needs beside the files, where Swarm would reject it, or no file can know it."""
     services: dict[str, Any] = {}
-    for name, service in _config(compose)["services"].items():
+    for name, service in compose.config()["services"].items():
         sources = [secret["source"] for secret in service.get("secrets", ())]
         # Compose does not look into the files: with this, the containers of a changed secret are replaced.
         services[name] = {"labels": {"secrets": secret_files.digest(project.SECRETS, sources)}}
@@ -161,15 +194,15 @@ def _renew_password(compose: Compose) -> None:
     """Give the database its password where the file is new: the volume outlives the old one."""
     if not project.NEW_PASSWORD.exists():
         return
-    config = _config(compose)
-    volume = config["volumes"][config["services"]["postgres"]["volumes"][0]["source"]]["name"]
+    volume = compose.config()["volumes"]["postgres"]["name"]
     known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
     if known.returncode == 0:
         say("The database of an earlier secrets/ is still there: giving it the new password.")
         if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
             raise ToolError("The database did not start; the lines above say why.")
         password = (project.SECRETS / secret_files.POSTGRES).read_text("ascii").rstrip("\n")
-        statement = f"ALTER ROLE app PASSWORD '{password}';\n"
+        # Postgres logs statements that fail, this one must not be.
+        statement = f"SET log_min_error_statement = panic;\nALTER ROLE app PASSWORD '{password}';\n"
         psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
         if not compose.read(*psql, stdin=statement):
             raise ToolError("The database did not take the new password; the lines above say why.")

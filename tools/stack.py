@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tools import docker, pidfile, project, runtime, secret_files, venv
+from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, venv
 from tools.console import ToolError, say
 
 
@@ -32,6 +32,36 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
         # This process becomes the one that looks after the others: none stands between it and the terminal.
         os.execv(command[0], command)  # noqa: S606
     return on_docker(project.environment())
+
+
+def deploy() -> int:
+    """Send the production stack to the Docker Swarm that this engine belongs to."""
+    return _on_docker(swarm.deploy)
+
+
+def rollback() -> int:
+    """Bring the version before the last deploy back on the Swarm."""
+    return _on_docker(swarm.rollback)
+
+
+def backup_() -> int:
+    """Back up the stack's database."""
+    return _on_docker(backup.backup)
+
+
+def restore() -> int:
+    """Restore the stack's database from FILE."""
+    return _on_docker(backup.restore)
+
+
+def _on_docker(command: Callable[[], int]) -> int:
+    if lack := runtime.docker_lack():
+        raise ToolError(
+            f"This needs Docker, and {lack}. Natively all data is in data/app.db: "
+            "`make down`, and copy that file."
+        )
+    project.set_up()
+    return command()
 
 
 def api_key() -> int:
@@ -161,6 +191,7 @@ def lock() -> int:
 
 
 COMMANDS = {
+    "deploy": deploy, "rollback": rollback, "backup": backup_, "restore": restore,
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
     "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
     "api-key": api_key,

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
+from .checkpoints import Checkpoints, Forked
 from .launcher import Launcher
 
 GRACE = 2.0
@@ -29,7 +30,7 @@ class Child:
     """A generation's process. The messages that it sends are those of `generation.Generation`."""
 
     number: int
-    process: BaseProcess
+    process: BaseProcess | Forked
     connection: "Connection[Any, Any]"
     import_deadline: float
     started: float = field(default_factory=time.monotonic)
@@ -41,7 +42,7 @@ class Child:
     quiet: bool = False
 
     @classmethod
-    def start(cls, launcher: Launcher, number: int, program: Program) -> "Child":
+    def start(cls, launcher: Launcher, checkpoints: Checkpoints, number: int, program: Program) -> "Child":
         """Start a generation of a program; `number` counts them, for the log.
 
         Raises:
@@ -49,7 +50,10 @@ class Child:
         """
         ours, theirs = multiprocessing.Pipe()
         try:
-            process = launcher.start(f"generation-{number}", (theirs, *program, launcher.cache))
+            name = f"generation-{number}"
+            process = checkpoints.start(name, theirs) or launcher.start(
+                name, (theirs, *program, launcher.cache)
+            )
         except BaseException:
             ours.close()
             raise

@@ -10,9 +10,11 @@ import hashlib
 import importlib
 import marshal
 import os
+import runpy
 import shutil
 import signal
 import site
+import socket
 import sys
 import sysconfig
 import threading
@@ -32,19 +34,21 @@ from importlib.machinery import (
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 RUN_NAME = "__generation__"
 BROKEN = 3
 """Exit code of a generation whose code can't be loaded."""
-REFUSED = 2
-"""Exit code by which the program says that it must not run like this, which no save can mend."""
+REFUSED = 78
+"""Exit code by which the program says that it must not run with these settings, which no save can mend:
+EX_CONFIG in sysexits.h."""
 
 
 class Order(NamedTuple):
-    """What the supervisor tells a generation."""
+    """What the supervisor tells a generation, or a rehearsal."""
 
-    connection: "Connection[Any, Any]"
+    connection: "Connection[Any, Any] | None"
+    """To the supervisor; a rehearsal has none."""
     target: str
     """`module:function`, called with a `Generation` and the arguments."""
     arguments: tuple[Any, ...]
@@ -52,6 +56,10 @@ class Order(NamedTuple):
     import_timeout: float
     cache: str
     """A folder for compiled code."""
+    announcements: socket.socket | None = None
+    """Of a rehearsal."""
+    stops: frozenset[str] = frozenset()
+    """Of a rehearsal: the files before which there are to be checkpoints."""
 
 
 class Generation:
@@ -61,26 +69,33 @@ class Generation:
     `ready` is called to stop it, and it says `quiet` once it begins nothing new.
     """
 
-    def __init__(
-        self, connection: "Connection[Any, Any]", watch_dirs: tuple[str, ...], import_timeout: float
-    ) -> None:
-        self._connection = connection
+    def __init__(self, watch_dirs: tuple[str, ...], import_timeout: float) -> None:
         self._watch_dirs = tuple(os.path.join(os.path.realpath(each), "") for each in watch_dirs)
-        self._deadline: float | None = time.monotonic() + import_timeout
         self._import_timeout = import_timeout
         self._modules = set(sys.modules)
         self._sending = threading.Lock()
         self._may_work: SimpleQueue[bool] = SimpleQueue()
         self._on_stop: Callable[[], object] | None = None
         self.is_ready = False
+        self.on_loaded: Callable[[], object] = lambda: None
+
+    def begin(self, connection: "Connection[Any, Any]") -> None:
+        """Begin to talk with the supervisor; from now on, loading the code may take its time."""
+        self._connection = connection
+        self._deadline: float | None = time.monotonic() + self._import_timeout
+        self.on_loaded = lambda: None
+        # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         os.register_at_fork(after_in_child=connection.close)
         threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
 
     def loaded(self) -> None:
         """Say that everything is imported: from now on it may wait for what it needs as long as it has to."""
+        self.on_loaded()
         self._deadline = None
         gc.enable()
-        self._tell("loaded", _installed(set(sys.modules) - self._modules))
+        self._tell("loaded", _installed(set(sys.modules) - self._modules), CachingLoader.files)
 
     def ready(self, on_stop: Callable[[], object]) -> bool:
         """Say that it could work, and wait for the word to begin.
@@ -106,9 +121,10 @@ class Generation:
         self._tell("quiet")
 
     def broken(self, error: BaseException) -> None:
-        """Say that the code can't be loaded, with file, line and reason."""
+        """Say that the code can't be loaded, or refuses to run, with file, line and reason."""
+        word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        self._tell("broken", self._place(error), reason, "".join(traceback.format_exception(error)))
+        self._tell(word, self._place(error), reason, "".join(traceback.format_exception(error)))
 
     def _place(self, error: BaseException) -> str:
         """File and line of the application in which an error arose."""
@@ -175,6 +191,17 @@ class CachingLoader(SourceFileLoader):
 
     cache = ""
     """The folder of the compiled code."""
+    files: ClassVar[list[str]] = []
+    """What was loaded, in order."""
+    rehearsal: ClassVar[Any] = None
+    """Asked before a file is read."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Load a module."""
+        if self.rehearsal:
+            self.rehearsal.before(self.path)
+        self.files.append(self.path)
+        super().exec_module(module)
 
     def get_code(self, fullname: str) -> types.CodeType | None:
         """The code of a module."""
@@ -253,18 +280,25 @@ def run(order: Order) -> None:
     gc.freeze()  # what the fork server has loaded is shared memory as long as nobody looks through it
     gc.disable()  # an import makes much and drops little: looking for garbage is a tenth of its time
     _leave_fork_server()
-    # Ctrl-C goes to every process of a terminal: the supervisor alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    generation = Generation(order.connection, order.watch_dirs, order.import_timeout)
+    generation = Generation(order.watch_dirs, order.import_timeout)
     _load_by_content(order.watch_dirs, order.cache)
+    rehearsal = None
+    if order.connection:
+        generation.begin(order.connection)
+    else:
+        code = runpy.run_path(os.path.join(order.cache, "rehearsal.pyc"))
+        rehearsal = code["Rehearsal"](order, generation.begin)
+        generation.on_loaded = rehearsal.leave
+        CachingLoader.rehearsal = rehearsal
     try:
         module, _, function = order.target.partition(":")
         getattr(importlib.import_module(module), function)(generation, *order.arguments)
         if not generation.is_ready:
             raise RuntimeError(f"{order.target} returned before it was ready")
     except BaseException as error:
-        if generation.is_ready or (isinstance(error, SystemExit) and error.code == REFUSED):
+        if rehearsal and rehearsal.is_under_way:
+            rehearsal.leave()
+        if generation.is_ready:
             raise
         generation.broken(error)
         sys.exit(BROKEN)

@@ -18,6 +18,9 @@ from typing import Any
 CHILD = Path(__file__).with_name("generation.py")
 """Runs in each generation, from its path: see there."""
 
+REHEARSAL = CHILD.with_name("rehearsal.py")
+"""Loaded by it, in a rehearsal."""
+
 RUN_NAME = "__generation__"
 
 
@@ -38,10 +41,16 @@ class Launcher:
         """The folder in which the generations keep compiled code."""
         return self._cache.name
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether the next generation starts with its packages loaded."""
+        return bool(self._packages)
+
     def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
         """Start a generation; may wait for the fork server to have loaded its packages."""
         if not self._child.exists():  # at first, or when something cleaned up the temporary files
             Path(self.cache).mkdir(mode=0o700, exist_ok=True)
+            py_compile.compile(str(REHEARSAL), str(self._child.with_name("rehearsal.pyc")), doraise=True)
             py_compile.compile(str(CHILD), str(self._child), doraise=True)
         if self._packages:
             try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import problem
 from .burst import Burst, listed
+from .checkpoints import Checkpoints
 from .child import Child, Program
 from .crashes import Crashes
 from .environment import Environment
@@ -26,6 +27,9 @@ from .tree import is_python
 from .wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
+
+QUIET = 0.2
+"""Seconds of work after which checkpoints are made for the next change."""
 
 REPEATED_SIGNAL = 0.3
 """Seconds in which a second signal is the first again: Ctrl-C may come from terminal and process manager."""
@@ -71,6 +75,7 @@ class Supervisor:
         self._program = Program(target, arguments, tuple(self._roots), import_timeout)
         self._noun = noun
         self._launcher = Launcher()
+        self._checkpoints = Checkpoints(self._launcher)
         self._problem = problem.offer(self._launcher.cache)
         self._environment = Environment()
         self._say_paths = say_changes or self._say_names
@@ -88,6 +93,7 @@ class Supervisor:
         self._hand_overs = HandOvers(noun)
         self._count = 0
         self._start_at: float | None = None
+        self._rehearse_at: float | None = None
         self._crashes = Crashes(max_restarts)
         self._stopped_at: float | None = None
         self._exit_code = 0
@@ -99,7 +105,7 @@ class Supervisor:
 
         Returns:
             The exit code: 0 after a stop, 128 + signal after a second signal, 1 after too many crashes,
-            2 when the program refused to start.
+            78 when the program refused to start.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
@@ -117,6 +123,7 @@ class Supervisor:
                 monitor.stop()
             for child in self._children:
                 child.kill()
+            self._checkpoints.stop()
             self._launcher.stop()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -129,11 +136,15 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for a signal, a change, a word from a generation, or the next thing that is due."""
-        due = [when for when in (self._start_at, self._burst.rest_expected) if when is not None]
+        times = (self._start_at, self._burst.rest_expected, self._rehearse_at)
+        due = [when for when in times if when is not None]
         due += [self._candidate.import_deadline] if self._candidate and not self._candidate.loaded else []
         timeout = max(min(due) - time.monotonic(), 0) if due else None
-        heard = wait([self._wakeup.fileno(), *(child.connection for child in self._children)], timeout)
+        connections = [child.connection for child in self._children]
+        heard = wait([self._wakeup.fileno(), *self._checkpoints.announcements, *connections], timeout)
         self._wakeup.clear()
+        if any(announcements in heard for announcements in self._checkpoints.announcements):
+            self._checkpoints.accept()
         for child in [child for child in self._children if child.connection in heard]:
             for message in child.messages():
                 self._hear(child, message)
@@ -152,10 +163,15 @@ class Supervisor:
             self._say_changes()
             if self._candidate and self._candidate.ready and not self._hand_overs.coming:
                 self._let_work(self._candidate)
+        if self._rehearse_at is not None and time.monotonic() >= self._rehearse_at:
+            self._rehearse_at = None
+            self._checkpoints.rehearse(self._program)
 
     def _change(self, paths: list[str]) -> None:
         if self._stopped_at is not None:
             return
+        self._rehearse_at = None
+        self._checkpoints.note_change(paths)
         is_first = self._burst.add(paths)
         self._crashes.forgive()
         if self._candidate and self._burst.is_endless:
@@ -171,12 +187,13 @@ class Supervisor:
         if self._environment.packages_changed():
             logger.info("Installed packages have changed: loading them afresh")
             self._launcher.reset()
+            self._checkpoints.clear()
         if self._environment.env_file_changed():
             logger.warning(".env has changed: restart the %s to load it", self._noun)
         self._burst.load()
         self._count += 1
         try:
-            self._candidate = Child.start(self._launcher, self._count, self._program)
+            self._candidate = Child.start(self._launcher, self._checkpoints, self._count, self._program)
         except OSError as error:
             self._crash(f"could not be started ({error})")
         else:
@@ -186,19 +203,23 @@ class Supervisor:
         match message:
             case None:
                 self._gone(child)
-            case ("loaded", packages):
+            case ("loaded", packages, files):
                 child.loaded, child.packages = True, packages
+                self._checkpoints.loaded(files)
             case ("ready",):
                 child.ready = True
             case ("working",):
                 self._current = child
                 self._hand_overs.complete(child, self._children)
                 self._launcher.learn(child.packages)
+                self._rehearse_at = time.monotonic() + QUIET
             case ("quiet",):
                 child.quiet = True
                 self._hand_overs.say_complete()
             case ("broken", place, reason, trace) if child is self._candidate:
                 self._reject(child, place, reason, trace)
+            case ("refused", place, _, trace) if child is self._candidate:
+                self._refuse(child, place, trace)
 
     def _say_changes(self) -> None:
         if paths := self._burst.unsaid():
@@ -232,6 +253,14 @@ class Supervisor:
         if self._burst.end():
             self._change([])
 
+    def _refuse(self, child: Child, place: str, trace: str) -> None:
+        """The program ended itself: so does this, unless good code is at work."""
+        if self._current:
+            self._reject(child, place, "it refuses to start, its own message says why", trace)
+        else:
+            self._exit_code = REFUSED
+            self._leave()
+
     def _let_work(self, new: Child) -> None:
         self._problem.unlink(missing_ok=True)
         began = self._burst.began
@@ -248,9 +277,6 @@ class Supervisor:
         self._hand_overs.forget(child)
         self._candidate = self._candidate if child is not self._candidate else None
         self._current = self._current if child is not self._current else None
-        if code == REFUSED and not self._current:
-            self._exit_code = code
-            self._leave()
         is_replaced = self._candidate or self._hand_overs.coming or self._start_at is not None
         if is_needed and not is_replaced and self._stopped_at is None:
             self._crash(_ending(code), time.monotonic() - child.went_at if child.went_at else 0)
@@ -283,6 +309,7 @@ class Supervisor:
         """Have every generation finish and leave, and start no more."""
         self._stopped_at = self._stopped_at or time.monotonic()
         self._start_at = None
+        self._rehearse_at = None
         self._burst.end()
         for child in self._children:
             if child.went_at:

@@ -107,7 +107,8 @@ def _refuse_binary(start: bytes) -> None:
     for signature, sentence in _BINARY.items():
         if start.startswith(signature):
             raise UnreadableFile(sentence)
-    if b"\0" in start[:2] and start[:2].strip(b"\0"):
+    # UTF-16 without a mark: of Western text, every other byte is NUL.
+    if b"\0" in start and any(start[0:64:2]) != any(start[1:64:2]):
         raise UnreadableFile(_BINARY[codecs.BOM_UTF16_LE])
     if b"\0" in start:
         raise UnreadableFile("This is a binary file, not text; save the table as CSV and upload that.")

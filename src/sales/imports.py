@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from src.database import transaction
+from src.sales import totals
 from src.sales.importer import RejectedRow, SalesRow
 from src.sales.models import SalesImport, SalesImportChunk, SalesLine, Status
 
@@ -66,9 +67,9 @@ def _find_same(digest: str) -> SalesImport | None:
 def _store(file: BinaryIO, filename: str, digest: str) -> SalesImport:
     size = file.seek(0, 2)
     file.seek(0)
-    name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())
+    name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())[:255]
     with transaction() as session:
-        sales_import = SalesImport(filename=name[:255] or "unnamed", size=size, sha256=digest)
+        sales_import = SalesImport(filename=name if name.strip(" .") else "unnamed", size=size, sha256=digest)
         session.add(sales_import)
         session.flush()
         number = 0
@@ -169,9 +170,11 @@ class Attempt:
                 session.execute(insert(SalesLine), [_line(self.import_id, row) for row in rows])
 
     def finish(self) -> None:
-        """Declare the import finished; its file is no longer needed."""
+        """Declare the import finished and count it in; its file is no longer needed."""
         with transaction() as session:
+            totals.wait_for_turn(session)
             self._update(session, status=Status.FINISHED, finished_at=datetime.now(UTC))
+            totals.add(session, self.import_id)
             session.execute(delete(SalesImportChunk).where(SalesImportChunk.import_id == self.import_id))
 
     def fail(self, reason: str) -> None:

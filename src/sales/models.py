@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -21,6 +21,14 @@ class Status(StrEnum):
     RUNNING = "running"
     FINISHED = "finished"
     FAILED = "failed"
+
+
+class GroupBy(StrEnum):
+    """What a summary has a group for."""
+
+    DAY = "day"
+    COUNTRY = "country"
+    PRODUCT = "product"
 
 
 class Money(TypeDecorator[Decimal]):
@@ -85,7 +93,8 @@ class SalesLine(Base):
     """One line of an invoice, as a row of the file told it."""
 
     __tablename__ = "sales_lines"
-    __table_args__ = (Index("ix_sales_lines_day", "day"),)
+    # Where else an invoice is: asked when an import finishes.
+    __table_args__ = (Index("ix_sales_lines_invoice_day_stock_code", "invoice", "day", "stock_code"),)
 
     import_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("sales_imports.id", ondelete="CASCADE"), primary_key=True
@@ -101,3 +110,48 @@ class SalesLine(Base):
     day: Mapped[date]
     customer_id: Mapped[str | None] = mapped_column(String(64))
     country: Mapped[str] = mapped_column(String(100))
+
+
+class SalesTotal(Base):
+    """What the lines of all finished imports add up to on one day: in all, of a country or of a product."""
+
+    __tablename__ = "sales_totals"
+    __table_args__ = (
+        # SQLite would go on with a float where an integer is too large for it.
+        CheckConstraint("abs(revenue) <= 9000000000000000000", name="revenue_is_exact"),
+        {"sqlite_with_rowid": False},
+    )
+
+    kind: Mapped[GroupBy] = mapped_column(String(7), primary_key=True)
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """The day as ISO 8601 writes it, the country or the product."""
+    day: Mapped[date] = mapped_column(primary_key=True)
+    revenue: Mapped[Decimal] = mapped_column(Money)
+    units: Mapped[int] = mapped_column(BigInteger)
+    orders: Mapped[int]
+    """Distinct invoices of this day."""
+
+
+class SalesInvoiceDay(Base):
+    """A day on which finished imports have lines of an invoice: nearly always the only one."""
+
+    __tablename__ = "sales_invoice_days"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    invoice: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+
+
+class SalesRepeat(Base):
+    """A day on which a country or product has an invoice that it has on other days, too.
+
+    The orders of several days are those of each day, less what this table tells to be the same invoice again.
+    """
+
+    __tablename__ = "sales_repeats"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    kind: Mapped[GroupBy] = mapped_column(String(7), primary_key=True)
+    key: Mapped[str] = mapped_column(String(100), primary_key=True)
+    invoice: Mapped[str] = mapped_column(String(64), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)

@@ -16,9 +16,9 @@ from src.problems import Problem
 from src.progress_manager import news
 from src.sales import imports
 from src.sales.jobs import enqueue_accepted, retry_import
-from src.sales.models import SalesImport, Status
+from src.sales.models import GroupBy, SalesImport, Status
 from src.sales.schemas import ImportView, Summary
-from src.sales.summary import GroupBy, summarize
+from src.sales.summary import summarize
 from src.settings import get_settings
 
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"])

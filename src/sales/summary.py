@@ -2,33 +2,17 @@
 
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, distinct, func, select
+from sqlalchemy import Select, distinct, func, select
 
 from src.database import transaction
-from src.sales.models import Money, SalesImport, SalesLine, Status
+from src.sales.models import GroupBy, Money, SalesRepeat, SalesTotal
 from src.sales.schemas import Group, Summary
 
 
-class GroupBy(StrEnum):
-    """What a summary has a group for."""
-
-    DAY = "day"
-    COUNTRY = "country"
-    PRODUCT = "product"
-
-
-_KEYS: dict[GroupBy, ColumnElement[Any]] = {
-    GroupBy.DAY: SalesLine.day.expression,
-    GroupBy.COUNTRY: SalesLine.country.expression,
-    GroupBy.PRODUCT: SalesLine.stock_code.expression,
-}
-
-
 def summarize(group_by: GroupBy, first: date | None, last: date | None, limit: int | None) -> Summary:
-    """Sum up the rows of all finished imports.
+    """Sum up the rows of all finished imports, as they stood at one moment.
 
     Args:
         group_by: what to group by; days come in order, the rest with the highest revenue first.
@@ -36,33 +20,47 @@ def summarize(group_by: GroupBy, first: date | None, last: date | None, limit: i
         last: leave out what was sold after this day.
         limit: how many groups at the most; the total is over all of them.
     """
-    revenue = func.sum(SalesLine.revenue, type_=Money)
-    key = _KEYS[group_by]
-    groups = _chosen(
-        select(
-            key.label("key"),
-            revenue.label("revenue"),
-            func.count(distinct(SalesLine.invoice)).label("orders"),
-            func.sum(SalesLine.quantity).label("units"),
-        ),
-        first,
-        last,
-    ).group_by(key)
-    order = [key] if group_by is GroupBy.DAY else [revenue.desc(), key]
     with transaction() as session:
-        total = session.scalar(_chosen(select(revenue), first, last))
-        rows = session.execute(groups.order_by(*order).limit(limit)).all()
+        # One statement, so that an import that finishes meanwhile is in all of the numbers or in none.
+        rows = session.execute(_groups(group_by, first, last).limit(limit)).all()
     return Summary(
-        total=total or Decimal(0),
-        groups=[Group(key=str(r.key), revenue=r.revenue, orders=r.orders, units=int(r.units)) for r in rows],
+        total=rows[0].total if rows else Decimal(0),
+        groups=[
+            Group(key=row.key, revenue=row.revenue, orders=int(row.orders), units=int(row.units))
+            for row in rows
+        ],
     )
 
 
-def _chosen(query: Select[Any], first: date | None, last: date | None) -> Select[Any]:
-    """Restrict a query to the rows of finished imports between two days, both included."""
-    query = query.join(SalesImport).where(SalesImport.status == Status.FINISHED)
+def _groups(group_by: GroupBy, first: date | None, last: date | None) -> Select[Any, Any, Any, Any, Any]:
+    revenue = func.sum(SalesTotal.revenue, type_=Money)
+    # The same invoice on another day is no other order.
+    again = _chosen(SalesRepeat, group_by, first, last).with_only_columns(
+        func.count() - func.count(distinct(SalesRepeat.invoice))
+    )
+    groups = (
+        _chosen(SalesTotal, group_by, first, last)
+        .with_only_columns(
+            SalesTotal.key,
+            revenue.label("revenue"),
+            func.sum(SalesTotal.units).label("units"),
+            (
+                func.sum(SalesTotal.orders) - again.where(SalesRepeat.key == SalesTotal.key).scalar_subquery()
+            ).label("orders"),
+            func.sum(revenue, type_=Money).over().label("total"),
+        )
+        .group_by(SalesTotal.key)
+    )
+    return groups.order_by(*([] if group_by is GroupBy.DAY else [revenue.desc()]), SalesTotal.key)
+
+
+def _chosen(
+    table: type[SalesTotal | SalesRepeat], group_by: GroupBy, first: date | None, last: date | None
+) -> Select[Any]:
+    """The rows of a table for this kind of group between two days, both included."""
+    query = select(table).where(table.kind == group_by)
     if first:
-        query = query.where(SalesLine.day >= first)
+        query = query.where(table.day >= first)
     if last:
-        query = query.where(SalesLine.day <= last)
+        query = query.where(table.day <= last)
     return query

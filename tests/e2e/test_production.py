@@ -48,7 +48,8 @@ def test_nothing_is_mounted_and_nothing_can_be_written(production: Running) -> N
         assert len(containers) == count
         for container in containers:
             for mount in container["Mounts"]:
-                assert (Path(mount["Destination"]).parent, mount["RW"]) == (Path("/run/secrets"), False)
+                is_secret = (Path(mount["Destination"]).parent, mount["RW"]) == (Path("/run/secrets"), False)
+                assert is_secret or (mount["Type"], mount["Destination"]) == ("tmpfs", "/tmp")  # noqa: S108
             assert container["Config"]["User"] == "10001:10001"
 
 
@@ -214,11 +215,30 @@ def test_a_key_is_rotated_by_adding_one_and_taking_the_old_one_out(production: R
     assert [after[name] for name in ("redis", "postgres")] == [before[name] for name in ("redis", "postgres")]
 
 
-def test_make_prod_says_why_production_refuses_to_start(production: Running) -> None:
+def test_a_password_is_renewed_by_deleting_its_file(production: Running) -> None:
+    before = container_ids(production)
+    for name in ("redis_password", "postgres_password"):
+        (production.folder / "secrets" / name).unlink()
+    production.make("prod")
+    production.wait_for_code(production.code(), workers=3)
+    after = container_ids(production)
+    for service, containers in before.items():
+        assert not {*containers} & {*after[service]}, service
+
+
+def test_make_prod_says_what_production_refuses_and_replaces_nothing(production: Running) -> None:
+    before = container_ids(production)
     output = production.make("prod", fails=True, LOG_LEVEL="debug", ALLOWED_HOSTS="*")
     assert "Traceback" not in output
     for sentence in ("LOG_LEVEL is debug", "Set LOG_LEVEL=info.", "ALLOWED_HOSTS allows every name"):
         assert output.count(sentence) == 1, output
-    assert "The stack did not get healthy" in output
+    assert "Nothing was replaced." in output
+    assert container_ids(production) == before
+
+
+def test_make_prod_does_not_wait_for_a_container_that_keeps_ending(production: Running) -> None:
+    output = production.make("prod", fails=True, GUNICORN_CONFIG="gunicorn.dev.conf.py")
+    assert output.count("The API server reloads code") == 1, output
+    assert "The stack did not get healthy: fastapi" in output
     production.make("prod")
     production.wait_for_code(production.code(), workers=3)

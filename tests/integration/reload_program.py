@@ -1,5 +1,6 @@
 """A small program under the supervisor, as a real process whose log and doings the tests look at."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -130,6 +131,7 @@ class Program:
     def kill_all(self) -> None:
         """End whatever a test left over."""
         for process in self.processes():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         if self.process:
             self.process.wait(5)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, wait_until
 from tests.e2e.running import FOREIGN, copy_repository
 from tools.ports import free_port
 
-DOCUMENTS = ("README.md", "docs/DEVELOPMENT.md", "docs/PRODUCTION.md")
+DOCUMENTS = ("README.md", "docs/DEVELOPMENT.md", "docs/PRODUCTION.md", "docs/DEPLOYMENT.md")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,12 @@ def test_the_sum_in_the_readme_is_right(environment: dict[str, str]) -> None:
 def test_every_file_target_and_setting_that_a_guide_names_is_there(name: str) -> None:
     text = (ROOT / name).read_text()
     targets = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= targets
+    assert set(re.findall(r"`make (?:-s )?([a-z0-9-]+)", text)) <= targets
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / name).parent.joinpath(path).exists(), path
     for path in re.findall(r"`((?:src|docs|tests|tools|migrations)/[^`* ]*)`", text):
         assert path == "src/orders/" or (ROOT / path).exists(), path
     taught = (ROOT / ".env.example").read_text()
     for setting in re.findall(r"`([A-Z]+_[A-Z_]+)[`=]", text):
-        known = setting.lower() in Settings.model_fields or setting in taught
-        assert known or setting.startswith(("UVICORN_", "WATCHFILES_", "HOST_")), setting
+        known = setting.lower().removesuffix("_file") in Settings.model_fields or setting in taught
+        assert known or setting.startswith(("UVICORN_", "GUNICORN_", "WATCHFILES_", "HOST_")), setting

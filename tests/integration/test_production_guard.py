@@ -54,12 +54,13 @@ REFUSED = {
     "wildcard CORS": ({"CORS_ORIGINS": "*"}, ["CORS_ORIGINS allows every page"]),
     "no such environment": ({"ENVIRONMENT": "prod"}, ["ENVIRONMENT is wrong: Input should be 'dev"]),
     "a number that is none": ({"JOB_RETRIES": "many"}, ["JOB_RETRIES is wrong: Input should be a"]),
+    "a URL that is none": ({"REDIS_URL": "redis://[::1"}, ["REDIS_URL is wrong"]),
     "a file that is missing": (
-        {"API_KEYS": "", "API_KEYS_FILE": "/nowhere"},
-        ["API_KEYS is wrong: API_KEYS_FILE names /nowhere, which can't be read: No such file or directory"],
+        {"API_KEYS": "", "API_KEYS_FILE": "/no/it"},
+        ["API_KEYS is wrong: API_KEYS_FILE names /no/it, which can't be read: No such file or directory"],
     ),
     "a secret and its file": (
-        {"REDIS_PASSWORD_FILE": "/nowhere"},
+        {"REDIS_PASSWORD_FILE": "/no/it"},
         ["REDIS_PASSWORD is wrong: both REDIS_PASSWORD and REDIS_PASSWORD_FILE are set"],
     ),
     "several at once": (
@@ -153,7 +154,7 @@ def test_migrations_refuse_the_same() -> None:
     "changes",
     [
         {},
-        {"DATABASE_URL": "sqlite:////nowhere/app.db", "DATABASE_PASSWORD": "", "ALLOW_SQLITE": "true"},
+        {"DATABASE_URL": "sqlite:///FOLDER/app.db", "DATABASE_PASSWORD": "", "ALLOW_SQLITE": "true"},
         {"ALLOWED_HOSTS": "*.example.com,[::1]", "CORS_ORIGINS": "https://example.com,https://example.org"},
         {"UVICORN_RELOAD": "false"},
     ],
@@ -163,6 +164,7 @@ def test_good_settings_are_not_refused(
     program: tuple[str, ...], changes: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
+    changes = {name: value.replace("FOLDER", str(tmp_path)) for name, value in changes.items()}
     process = subprocess.Popen(
         command(program), cwd=ROOT, env=surroundings(changes), stdout=log.open("wb"), stderr=subprocess.STDOUT
     )

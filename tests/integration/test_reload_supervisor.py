@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from src.reload.generation import REFUSED
 from tests.conftest import wait_until
 from tests.integration.reload_program import MAIN, Program
 
@@ -116,6 +117,26 @@ def test_code_that_is_broken_from_the_beginning_is_waited_for(program: Program, 
     program.wait_for_log(f"waiting for the next save: pkg/{name}:1: SyntaxError")
     program.save(name, "VERSION = 2\n")
     program.wait_for("working", 2 if name == "version.py" else 1)
+
+
+REFUSAL = f"import sys\nsys.exit({REFUSED})\n"
+
+
+def test_a_program_that_refuses_to_start_ends_the_supervisor(program: Program) -> None:
+    program.save("version.py", REFUSAL)
+    program.start()
+    assert program.wait() == REFUSED
+    wait_until(lambda: not program.processes(), what="its processes to end")
+    assert "Code can't be loaded" not in program.log
+
+
+def test_code_that_refuses_to_start_never_takes_over(running: Program) -> None:
+    running.save("version.py", REFUSAL)
+    running.wait_for_log(
+        "Code can't be loaded, the last good code works on: pkg/version.py:2: it refuses to start"
+    )
+    running.save("version.py", "VERSION = 3\n")
+    running.wait_for("working", 3)
 
 
 def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program) -> None:

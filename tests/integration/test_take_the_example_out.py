@@ -39,4 +39,5 @@ def test_without_the_example_the_rest_passes_its_checks(tmp_path: Path) -> None:
 
     run(tree, "ruff", "check", ".")
     run(tree, "mypy")
-    run(tree, "pytest", "-q", "tests/unit", "tests/integration/test_health.py")
+    generic = ("tests/unit", "tests/integration/test_health.py", "tests/integration/test_hostile_http.py")
+    run(tree, "pytest", "-q", *generic)

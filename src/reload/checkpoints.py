@@ -1,0 +1,197 @@
+"""The checkpoints of `rehearsal.py`, seen from the supervisor: where generations start in the middle."""
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+from .launcher import Launcher
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = 6
+"""How many there are: processes that share most of their memory, with some 10 MB each of their own."""
+
+LEAST_FILES = 60
+"""Files of code from which on they are worth it: fewer are loaded in the time that a fork takes."""
+
+LONGEST_PATH = 4096
+"""Bytes."""
+
+REMEMBERED = 3
+"""How many of the files that changed last have a checkpoint of their own."""
+
+
+class Forked:
+    """The process of a generation that a checkpoint has forked, as `multiprocessing` shows its own."""
+
+    def __init__(self, pid: int, reports: int) -> None:
+        """Take over the process, and the pipe in which the checkpoint will tell its exit code."""
+        self._pidfd = os.pidfd_open(pid)
+        self._reports = reports
+        self.exitcode: int | None = None
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def join(self, timeout: float) -> None:
+        """Wait so many seconds for its end; `exitcode` stays None if the checkpoint is gone, too."""
+        if self.exitcode is None and select.select([self._reports], [], [], timeout)[0]:
+            report = os.read(self._reports, 4)
+            self.exitcode = int.from_bytes(report, "little", signed=True) if report else None
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._pidfd)
+        os.close(self._reports)
+
+
+class Checkpoint(NamedTuple):
+    """One of them."""
+
+    path: str
+    """The file before which it stands."""
+    requests: socket.socket
+
+
+class Checkpoints:
+    """Those of the last rehearsal, and of the one before it as long as that is not over."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._files: list[str] = []
+        self._changed: list[str] = []
+        self._rehearsals: list[BaseProcess] = []
+        self._earlier: list[Checkpoint] = []
+        self._latest: list[Checkpoint] = []
+        self._announcements: socket.socket | None = None
+        self._is_possible = _are_possible()
+
+    @property
+    def announcements(self) -> list[socket.socket]:
+        """To be waited for: then `accept` has something to do."""
+        return [self._announcements] if self._announcements else []
+
+    def loaded(self, files: list[str]) -> None:
+        """Note the files of code of the newest generation, in the order in which they were loaded."""
+        self._files = files
+
+    def note_change(self, paths: Iterable[str]) -> None:
+        """Note changed files; new ones and those that are gone may change what any import finds."""
+        places = {path: place for place, path in enumerate(self._files)}
+        for path in paths:
+            if path not in places or not os.path.exists(path):
+                self.clear()
+                continue
+            self._changed = [path, *(other for other in self._changed if other != path)][:REMEMBERED]
+            for checkpoints in (self._latest, self._earlier):
+                while checkpoints and places.get(checkpoints[-1].path, 0) > places[path]:
+                    checkpoints.pop().requests.close()
+
+    def rehearse(self, program: tuple[Any, ...]) -> None:
+        """Have checkpoints made for the next change, in the background; the present ones stay till then."""
+        if not self._is_possible or len(self._files) < LEAST_FILES or not self._launcher.is_warm:
+            return
+        self._end_rehearsal()
+        self._earlier += self._latest
+        self._latest = []
+        self._announcements, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, contextlib.suppress(OSError):
+            order = (None, *program, self._launcher.cache, theirs, self._stops())
+            self._rehearsals = [
+                *filter(_is_alive, self._rehearsals),
+                self._launcher.start("rehearsal", order),
+            ]
+
+    def _stops(self) -> frozenset[str]:
+        stops = [path for path in self._changed if path in self._files]
+        others = [path for path in self._files if path not in stops]
+        count = CHECKPOINTS - len(stops)
+        return frozenset([*stops, *(others[(2 * n + 1) * len(others) // (2 * count)] for n in range(count))])
+
+    def accept(self) -> None:
+        """A checkpoint has announced itself, or the rehearsal is over."""
+        assert self._announcements  # noqa: S101
+        path, descriptors, _, _ = socket.recv_fds(self._announcements, LONGEST_PATH, 1)
+        self._latest += [
+            Checkpoint(os.fsdecode(path), socket.socket(fileno=descriptor)) for descriptor in descriptors
+        ]
+        if not descriptors:
+            self._end_rehearsal()
+            logger.debug("%d checkpoints for the next change", len(self._latest))
+
+    def _end_rehearsal(self) -> None:
+        if self._announcements:
+            self._announcements.close()
+            self._announcements = None
+        _close(self._earlier)
+
+    def start(self, name: str, connection: "Connection[Any, Any]") -> Forked | None:
+        """Fork a generation from the last checkpoint before whatever has changed; None if there is none.
+
+        Args:
+            name: of the process.
+            connection: the generation's end of the pipe to the supervisor.
+        """
+        for checkpoints in (self._latest, self._earlier):
+            while checkpoints:
+                with contextlib.suppress(OSError, ValueError):
+                    if forked := _ask(checkpoints[-1].requests, name, connection):
+                        return forked
+                checkpoints.pop().requests.close()
+        return None
+
+    def clear(self) -> None:
+        """Let all checkpoints leave: none can be used any more."""
+        self._end_rehearsal()
+        _close(self._latest)
+
+    def stop(self) -> None:
+        """Let all leave, and wait a moment for it."""
+        self.clear()
+        for process in self._rehearsals:
+            process.join(1)
+
+
+def _ask(checkpoint: socket.socket, name: str, connection: "Connection[Any, Any]") -> Forked | None:
+    reports, theirs = os.pipe()
+    try:
+        socket.send_fds(checkpoint, [name.encode()], [connection.fileno(), theirs])
+    finally:
+        os.close(theirs)
+    if pid := os.read(reports, 4):
+        return Forked(int.from_bytes(pid, "little"), reports)
+    os.close(reports)  # something that it has read is not what it was
+    return None
+
+
+def _are_possible() -> bool:
+    """Whether this is a Linux that lets processes be waited for by descriptor."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
+def _is_alive(process: BaseProcess) -> bool:
+    if process.is_alive():
+        return True
+    process.close()
+    return False
+
+
+def _close(checkpoints: list[Checkpoint]) -> None:
+    while checkpoints:
+        checkpoints.pop().requests.close()

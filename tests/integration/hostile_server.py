@@ -1,0 +1,183 @@
+"""The API as it runs in production, driven byte by byte: Gunicorn with its own settings, and its log."""
+
+import http.client
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import ROOT, wait_until
+from tools.ports import free_port
+
+LEAKS = re.compile(
+    rb"Traceback|File \\?\"|/src/|site-packages|/tmp/|/dev/shm|sqlalchemy|sqlite|psycopg|pydantic|starlette"
+    rb"|redis://|\bSELECT\b|\bINSERT\b|\bUPDATE\b| at 0x[0-9a-f]{6}"
+)
+"""What no client may read."""
+
+FAULTS = re.compile(r"Traceback \(most recent call last\)|Exception in ASGI|\bERROR\b|\bCRITICAL\b")
+"""What a log holds only when something went wrong on our side."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP response."""
+
+    status: int
+    headers: dict[str, str] = field(repr=False)
+    body: bytes
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether the application answered it as a problem."""
+        return self.headers.get("content-type") == "application/problem+json"
+
+
+class Server:
+    """Gunicorn with two workers on a port of its own."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], app: str) -> None:
+        self.port = free_port()
+        self.temp = folder / "api-tmp"
+        self.temp.mkdir()
+        self._log = folder / "api.log"
+        self._log_seen = 0
+        address = f"127.0.0.1:{self.port}"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", address, app],
+                cwd=ROOT,
+                env=environment | {"WEB_CONCURRENCY": "2", "TMPDIR": str(self.temp)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait until both workers accept requests."""
+
+        def ready() -> bool:
+            assert self.process.poll() is None, self._log.read_text()
+            with suppress(OSError):
+                return len(self.processes()) == 3 and self.get("/health/live").status == 200
+            return False
+
+        wait_until(ready, 60, "the API to be ready")
+        self.new_log()
+
+    def stop(self) -> None:
+        """Stop it as a supervisor does."""
+        self.process.terminate()
+        self.process.wait(60)
+
+    def new_log(self) -> str:
+        """What was logged since the last call."""
+        with self._log.open("rb") as file:
+            file.seek(self._log_seen)
+            new = file.read()
+        self._log_seen += len(new)
+        return new.decode("utf-8", errors="replace")
+
+    def processes(self) -> list[psutil.Process]:
+        """The master and its workers."""
+        master = psutil.Process(self.process.pid)
+        return [master, *master.children()]
+
+    def memory(self) -> int:
+        """Resident memory of all its processes, in MiB."""
+        sizes: list[int] = [process.memory_info().rss for process in self.processes()]
+        return sum(sizes) >> 20
+
+    def connect(self, seconds: float = 20) -> socket.socket:
+        """A connection on which every wait ends after so many seconds."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
+
+    def exchange(self, request: bytes | Iterable[bytes], seconds: float = 20) -> list[Answer]:
+        """Send bytes on a connection of their own and return all answers until the server closes it."""
+        with closing(self.connect(seconds)) as connection:
+            # A client that is still sending when the server closes gets its answer all the same.
+            with suppress(ConnectionResetError, BrokenPipeError):
+                for piece in [request] if isinstance(request, bytes) else request:
+                    connection.sendall(piece)
+            return list(answers(connection))
+
+    def get(self, path: str) -> Answer:
+        """The answer to a plain GET."""
+        (answer,) = self.exchange(get(path))
+        return answer
+
+    def assert_unharmed(self, processes: list[psutil.Process]) -> None:
+        """Nothing went wrong, nothing is left over, and the same processes go on serving."""
+        assert self.get("/health/live").status == 200
+        assert self.processes() == processes
+        assert not FAULTS.search(log := self.new_log()), log
+        assert list(self.temp.iterdir()) == []
+
+
+def get(path: str, *headers: str) -> bytes:
+    """A GET after which the server closes the connection."""
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def assert_tells_nothing(answer: Answer) -> None:
+    """The answer gives no more away than it should, and says what is wrong."""
+    assert not LEAKS.search(answer.body), answer.body
+    if answer.status >= 400:
+        assert answer.status < 500, answer.body
+        assert answer.is_problem or answer.headers.get("content-type", "").startswith("text/plain"), answer
+
+
+def answers(connection: socket.socket) -> Iterator[Answer]:
+    """All answers on a connection, until the server closes it."""
+    received = bytearray()
+    with suppress(ConnectionResetError):
+        while data := connection.recv(65536):
+            received += data
+    stream = _Stream(bytes(received))
+    while stream.tell() < len(received):
+        response = http.client.HTTPResponse(stream)  # type: ignore[arg-type]
+        response.begin()
+        yield Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+
+class _Stream(io.BytesIO):
+    """What was received, in the shape in which http.client wants it: a socket that stays open."""
+
+    def makefile(self, _mode: str) -> "_Stream":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def running_api(
+    folder: Path, redis_url: str, database_url: str, app: str = "src.main:app", **settings: str
+) -> Iterator[Server]:
+    """The API on an empty database.
+
+    Args:
+        folder: for its log and its temporary files; must be there.
+        redis_url: a Redis of its own.
+        database_url: a database of its own.
+        app: what Gunicorn serves.
+        settings: environment variables.
+    """
+    environment = dict(os.environ) | {"ENVIRONMENT": "development"} | settings
+    environment |= {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(migrate, cwd=ROOT, env=environment, check=True, capture_output=True)
+    server = Server(folder, environment, app)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()

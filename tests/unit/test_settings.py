@@ -1,0 +1,69 @@
+"""Settings from files: `<SETTING>_FILE` names one, for every setting."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from src.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the shell of the person who runs the tests has set."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+
+
+def test_every_setting_can_be_named_a_file_and_every_mistake_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"{name.upper()}_FILE", "/nowhere")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    told = {error["loc"][0]: error["msg"] for error in caught.value.errors()}
+    assert set(told) == set(Settings.model_fields)
+    for setting, message in told.items():
+        assert f"{str(setting).upper()}_FILE names /nowhere, which can't be read" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "value"),
+    [
+        ("max_upload_mb", b"7\n", 7),
+        ("debug", b"true", True),
+        ("rq_queue", b" two words \n\n", " two words "),
+        ("rq_queue", b"", "default"),
+        ("allowed_hosts", b"a.example\nb.example\n", ("a.example", "b.example")),
+        ("cors_origins", b"https://a.example, https://b.example", ("https://a.example", "https://b.example")),
+    ],
+)
+def test_a_file_gives_the_value_without_its_last_line_breaks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: bytes, value: object
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "file"))
+    assert getattr(Settings(), name) == value
+
+
+def test_no_secret_is_in_the_words_for_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://app@host/app")
+    for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "API_KEYS"):
+        monkeypatch.setenv(name, "hidden-from-view")
+    settings = Settings()
+    assert "hidden-from-view" in settings.database_url
+    assert "hidden-from-view" in settings.redis_url
+    assert "hidden-from-view" not in repr(settings) + str(settings)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"\xff\xfe", "it is no UTF-8 text"), (None, "Is a directory")]
+)
+def test_what_is_wrong_with_a_file_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "file"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setenv("REDIS_PASSWORD_FILE", str(file))
+    with pytest.raises(ValidationError, match=reason):
+        Settings()

@@ -1,0 +1,134 @@
+"""Backups of the stack's Postgres, on Compose and on Swarm: a file each in `backups/`."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tools import docker, project, swarm
+from tools.console import ToolError, say
+
+FOLDER = project.ROOT / "backups"
+
+_POSTGRES = "-U app -d app"
+_DUMP = f"pg_dump {_POSTGRES} --format custom"
+# All of it or nothing: without COMMIT at the end, what psql has read so far changes nothing.
+_RESTORE = f"""set -eo pipefail
+{{
+    echo 'SET client_min_messages = warning;'
+    echo 'BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;'
+    pg_restore --no-owner --file -
+    echo 'COMMIT;'
+}} | psql {_POSTGRES} --no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1"""
+
+
+def backup() -> int:
+    """Write the whole database into a new file, while the stack works on; say which.
+
+    Raises:
+        ToolError: no Postgres of the stack runs here, or it was not written to the end.
+    """
+    container = _Stack().postgres()
+    FOLDER.mkdir(mode=0o700, exist_ok=True)
+    file = FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.dump"
+    part = file.with_suffix(".part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+            result = subprocess.run(
+                ["docker", "exec", container, "sh", "-c", _DUMP], stdout=output, check=False
+            )
+            os.fsync(output.fileno())
+        if result.returncode:
+            raise ToolError(
+                "The backup was not written, and there is no half of it; the lines above say why."
+            )
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    say(f"{file.relative_to(project.ROOT)}: {file.stat().st_size:,} bytes.")
+    return 0
+
+
+def restore() -> int:
+    """Put the data of the backup FILE in the place of the present one; API and workers stop meanwhile.
+
+    Raises:
+        ToolError: FILE is no backup, no Postgres of the stack runs here, or the restoring failed and the
+            present data is still there.
+    """
+    file = _file()
+    stack = _Stack()
+    container = stack.postgres()
+    with file.open("rb") as content:
+        listing = subprocess.run(
+            ["docker", "exec", "-i", container, "pg_restore", "--list"],
+            stdin=content, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if listing.returncode or "TABLE DATA public alembic_version" not in listing.stdout:
+        raise ToolError(
+            f"{file} is no backup of this application: FILE names one that `make backup` has made."
+        )
+    with stack.stopped():
+        say(f"Restoring {file}.")
+        with file.open("rb") as content:
+            command = ["docker", "exec", "-i", container, "bash", "-c", _RESTORE]
+            result = subprocess.run(command, stdin=content, check=False)
+    if result.returncode:
+        raise ToolError(f"{file} was not restored, the data is what it was before; the lines above say why.")
+    say("Restored. The workers take up what was unfinished when the backup was made.")
+    return 0
+
+
+def _file() -> Path:
+    name = os.environ.get("FILE", "").strip()
+    if not name:
+        raise ToolError("Which backup? make restore FILE=backups/2026-01-31T12-00-00Z.dump")
+    file = Path(name)
+    if not file.is_file():
+        raise ToolError(f"There is no file {name}: `ls backups` shows the backups that are here.")
+    return file
+
+
+class _Stack:
+    """The production stack as it runs here, on Compose or on Swarm."""
+
+    def __init__(self) -> None:
+        self._compose = docker.Compose("prod")
+        self._name = self._compose.config()["name"]
+
+    def postgres(self) -> str:
+        """The id of Postgres' container."""
+        labels = (
+            [f"com.docker.compose.project={self._name}", "com.docker.compose.service=postgres"],
+            [f"com.docker.swarm.service.name={self._name}_postgres"],
+        )
+        for wanted in labels:
+            filters = [part for label in wanted for part in ("--filter", f"label={label}")]
+            if found := docker.listing("ps", "--quiet", "--filter", "health=healthy", *filters):
+                return found[0]
+        raise ToolError(
+            f"No healthy Postgres of {self._name} runs on this machine: start the stack with `make prod`, or "
+            "on a Swarm use the node with the label data=true. A database elsewhere is backed up there."
+        )
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop what writes, and start it again at the end, after the migration that the data may need."""
+        if self._compose.running() == "development":
+            raise ToolError("The development stack runs here: stop it, and `make prod`, before you restore.")
+        say("Stopping the API and the workers: jobs under way are finished first.")
+        replicas = swarm.replicas(self._name)
+        try:
+            if replicas:
+                swarm.stop(self._name, swarm.OURS)
+            else:
+                self._compose.run("stop", *swarm.OURS)
+            yield
+        finally:
+            if replicas:
+                swarm.migrate(self._name)
+                swarm.scale(self._name, replicas)
+            else:
+                docker.start_again(self._compose)

@@ -1,0 +1,249 @@
+"""The stack on Docker Swarm: the files of `make prod`, sent to it by `docker stack deploy`."""
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools import project, secret_files
+from tools.console import ToolError, say
+from tools.docker import Compose
+
+OURS = ("fastapi", "rqworker")
+"""The services that go back to an earlier version; `migrate` only goes forward."""
+
+_PREVIOUS = "previous-image"
+_PATIENCE = 300
+"""Seconds that a deployment may take until we stop waiting; Swarm itself goes on."""
+
+
+def deploy() -> int:
+    """Build the code as an image of its own, send the stack to the swarm, and wait until it has settled.
+
+    Raises:
+        ToolError: something is missing, or the new version did not get healthy and the old one is back.
+    """
+    _require_manager()
+    compose = Compose("prod")
+    config = compose.config()
+    image = config["services"]["fastapi"]["image"]
+    if compose.read("ps", "--quiet"):
+        raise ToolError(
+            "The stack of `make prod` runs here, on the same volumes: stop it with `make down` first. "
+            "Its data stays, and the swarm takes it over on this machine."
+        )
+    nodes = _docker("node", "ls", "--quiet").split()
+    if len(nodes) > 1 and "/" not in image:
+        raise ToolError(
+            f"APP_IMAGE={image} is on this machine only, and the swarm has {len(nodes)} nodes: give the "
+            "image the name of a registry that all of them reach, such as registry.example.com/team/app."
+        )
+    deployed = [service["deploy"] for service in config["services"].values()]
+    if any("placement" in each and each.get("replicas") != 0 for each in deployed):
+        _require_data_node(nodes)
+    version = _build(compose, image)
+    before = _running(config["name"])
+    say(f"Sending {version}: each container is replaced when the next one is healthy.")
+    _send(compose, config, version, before)
+    _require_version(config["name"], version, before)
+    say(f"{config['name']} runs {version}; `docker stack services {config['name']}` shows it.")
+    return 0
+
+
+def rollback() -> int:
+    """Bring back the image that ran before the last deploy, in all of our services; a second time, the newer.
+
+    Raises:
+        ToolError: there is none, or it did not get healthy and the newer one runs on.
+    """
+    _require_manager()
+    stack = Compose("prod").config()["name"]
+    before = _running(stack)
+    if not before:
+        raise ToolError(f"No stack {stack} runs on this swarm: `make deploy` starts it.")
+    current, version = _image(before["fastapi"]), before["fastapi"]["Spec"]["Labels"].get(_PREVIOUS)
+    if not version:
+        raise ToolError(
+            f"{current} is the first version here: check out the one that you want and `make deploy`."
+        )
+    say(f"Going back to {version}.")
+    options = ["--quiet", "--with-registry-auth", "--image", version, "--label-add", f"{_PREVIOUS}={current}"]
+    for service in OURS:
+        _wait_for(stack, ["docker", "service", "update", *options, f"{stack}_{service}"])
+    _require_version(stack, version, before)
+    say(f"{stack} runs {version} again. The database and the settings stay as they are.")
+    return 0
+
+
+def replicas(stack: str) -> dict[str, int]:
+    """How many containers each of our services is to have; empty where the stack doesn't run on a swarm."""
+    return {name: found["Spec"]["Mode"]["Replicated"]["Replicas"] for name, found in _running(stack).items()}
+
+
+def scale(stack: str, wanted: Mapping[str, int]) -> None:
+    """Have so many containers of each service, and wait until they are healthy."""
+    for name, count in wanted.items():
+        _wait_for(stack, ["docker", "service", "scale", f"{stack}_{name}={count}"])
+
+
+def stop(stack: str, names: Sequence[str]) -> None:
+    """Have no container of these services, and wait for the end of the last one and its job."""
+    _docker("service", "scale", "--detach", *(f"{stack}_{name}=0" for name in names))
+    for name in names:
+        listing = ("service", "ps", "--format", "{{.CurrentState}}", f"{stack}_{name}")
+        while re.search("^(Running|Starting|Preparing)", _docker(*listing), re.MULTILINE):
+            time.sleep(0.5)
+
+
+def migrate(stack: str) -> None:
+    """Run the migrations of the stack's image once more, and wait for their end."""
+    _wait_for(stack, ["docker", "service", "update", "--quiet", "--force", f"{stack}_migrate"])
+
+
+def name_version(image: str, identity: str) -> str:
+    """The name of an image with a tag made of its content, in the place of any other tag.
+
+    Args:
+        image: its name, maybe with a registry and a tag.
+        identity: the engine's id for it, the digest of its content.
+    """
+    folder, slash, name = image.rpartition("/")
+    return f"{folder}{slash}{name.partition(':')[0]}:{identity.removeprefix('sha256:')[:12]}"
+
+
+def _require_manager() -> None:
+    swarm = json.loads(_docker("info", "--format", "{{json .Swarm}}"))
+    if swarm["LocalNodeState"] != "active":
+        raise ToolError(
+            "This Docker engine is in no swarm: `docker swarm init` makes it one of a single node."
+        )
+    if not swarm["ControlAvailable"]:
+        raise ToolError(
+            "This node is no manager of its swarm, and only a manager takes orders: use one that is."
+        )
+
+
+def _require_data_node(nodes: Sequence[str]) -> None:
+    """Have exactly one node for the volumes: on another one the database would start empty."""
+    chosen = _docker("node", "ls", "--quiet", "--filter", "node.label=data=true").split()
+    if not chosen and len(nodes) == 1:
+        _docker("node", "update", "--label-add", "data=true", nodes[0])
+        say("Labelled this node with data=true: the database and the queue stay on it, with their volumes.")
+    elif len(chosen) != 1:
+        raise ToolError(
+            f"{len(chosen)} nodes have the label data=true, and exactly one must: the database and the queue "
+            "stay there, with their volumes. `docker node update --label-add data=true NODE` chooses it."
+        )
+
+
+def _build(compose: Compose, image: str) -> str:
+    """Build, and name the image after its content, so that other code is another version; push it."""
+    if compose.run("build", "--quiet", "fastapi"):
+        raise ToolError("The image was not built; the lines above say why. What runs stays as it is.")
+    version = name_version(image, _docker("image", "inspect", "--format", "{{.Id}}", image))
+    _docker("tag", image, version)
+    if "/" in version:
+        say(f"Pushing {version}.")
+        _docker("push", "--quiet", version)
+    return version
+
+
+def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Mapping[str, Any]) -> None:
+    """Send the files; return when Swarm has replaced what has changed, or has gone back."""
+    stack = config["name"]
+    override: dict[str, Any] = {
+        "version": "3.13",
+        # A secret of Swarm's can't change: another content gets another name.
+        "secrets": {
+            name: {
+                "name": f"{stack}_{name}_{secret_files.digest(project.SECRETS, [name])}",
+                "file": secret["file"],
+            }
+            for name, secret in config["secrets"].items()
+        },
+    }
+    if before:
+        fastapi = before["fastapi"]
+        same = _image(fastapi) == version
+        previous = fastapi["Spec"]["Labels"].get(_PREVIOUS, "") if same else _image(fastapi)
+        override["services"] = {name: {"deploy": {"labels": {_PREVIOUS: previous}}} for name in OURS}
+    options = ["--detach=false", "--quiet", "--prune", "--with-registry-auth"]
+    if "/" not in version:
+        options.append("--resolve-image=never")
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+        json.dump(override, file)
+        file.flush()
+        files = [part for name in (*compose.files, file.name) for part in ("--compose-file", name)]
+        command = ["docker", "stack", "deploy", *options, *files, stack]
+        _wait_for(stack, command, compose.environment | {"APP_IMAGE": version})
+
+
+def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command that waits for Swarm.
+
+    Its exit code doesn't tell whether Swarm has gone back, which is looked at afterwards.
+    """
+    try:
+        result = subprocess.run(
+            command, env=environment, timeout=_PATIENCE, capture_output=True, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        _explain(stack, OURS)
+        raise ToolError(
+            f"The stack is not healthy after {_PATIENCE // 60} minutes. Swarm goes on trying: "
+            f"`docker stack ps {stack}` shows what it does."
+        ) from None
+    if result.returncode and "rolled back" not in result.stderr and "paused" not in result.stderr:
+        raise ToolError(f"The swarm did not take it: {result.stderr.strip()}")
+
+
+def _require_version(stack: str, version: str, before: Mapping[str, Any]) -> None:
+    """Fail unless all of ours run this version; bring back what ran before in those that do."""
+    after = _running(stack)
+    broken = [
+        service
+        for service in OURS
+        if _image(after[service]) != version
+        or after[service].get("UpdateStatus", {}).get("State", "completed") != "completed"
+    ]
+    if not broken:
+        return
+    _explain(stack, broken)
+    for service in OURS:
+        if before and service not in broken:
+            _wait_for(stack, ["docker", "service", "rollback", "--quiet", f"{stack}_{service}"])
+    raise ToolError(f"{version} did not get healthy: {', '.join(broken)}. What ran before runs on.")
+
+
+def _running(stack: str) -> dict[str, Any]:
+    """What the swarm knows about our services by name; empty where the stack doesn't run."""
+    names = [f"{stack}_{service}" for service in OURS]
+    command = ["docker", "service", "inspect", *names]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return dict(zip(OURS, json.loads(result.stdout), strict=True)) if result.returncode == 0 else {}
+
+
+def _image(service: Mapping[str, Any]) -> str:
+    image: str = service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+    return image.partition("@")[0]
+
+
+def _explain(stack: str, names: Sequence[str]) -> None:
+    """Show why the newest container that failed did so, and what it said last."""
+    for name in names:
+        listing = _docker("service", "ps", "--no-trunc", "--format", "{{.ID}} {{.Error}}", f"{stack}_{name}")
+        failed = [line for line in listing.splitlines() if " " in line.strip()]
+        if failed:
+            task, _, error = failed[0].partition(" ")
+            say(f"{name}: {error}. Its last lines:")
+            subprocess.run(["docker", "service", "logs", "--raw", "--tail", "15", task], check=False)
+
+
+def _docker(*arguments: str) -> str:
+    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise ToolError(f"docker {' '.join(arguments)} failed: {result.stderr.strip()}")
+    return result.stdout.strip()
