@@ -1,8 +1,14 @@
 """Gunicorn in production; `GUNICORN_CONFIG` selects another file."""
 
+import logging
 import os
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+from gunicorn import glogging
 
 from src import limits
 
@@ -47,8 +53,24 @@ graceful_timeout = limits.GUNICORN_STOP
 # Longer than a load balancer keeps a connection (60 s), so that it never sends into a closing one.
 keepalive = 65
 
+
+class JsonLogger(glogging.Logger):
+    """Gunicorn's log in production: like the application's, from the first line."""
+
+    def setup(self, cfg: Any) -> None:
+        """Read the settings; called again at each reload."""
+        super().setup(cfg)
+        from src.log import write_json
+
+        write_json([logging.StreamHandler(sys.stdout)])
+
+
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
-accesslog = "-"
+if os.environ.get("ENVIRONMENT") == "production":
+    logger_class = JsonLogger
+    accesslog = None  # src/observer.py writes it, with the request's id
+else:
+    accesslog = "-"
 # Heartbeats of the workers: on a disk that is busy they would be late.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 # Nobody talks to it here, and it would be written into the home folder.
@@ -64,8 +86,30 @@ def on_starting(server: Any) -> None:
         production.check(reload=server.cfg.reload)
 
 
+def when_ready(server: Any) -> None:  # noqa: ARG001
+    """Make the folder in which the workers count their requests, empty at each start; a reload keeps it."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
+
+
+def on_exit(server: Any) -> None:  # noqa: ARG001
+    """Remove the folder."""
+    shutil.rmtree(os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""), ignore_errors=True)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give the worker the lowest number that is free: it goes on with the counts of the one that had it.
+
+    By process, as is the default, every worker that ever ran would leave a file to be read at each scrape.
+    """
+    taken = {other.metrics_number for other in server.WORKERS.values()}
+    worker.metrics_number = next(number for number in range(len(taken) + 1) if number not in taken)
+
+
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Have each worker open database connections of its own; the Redis client does so by itself."""
+    from prometheus_client import values
+
     from src.database import forget_connections
 
     forget_connections()
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: worker.metrics_number)

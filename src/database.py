@@ -67,6 +67,8 @@ def _postgres_engine(url: URL) -> Engine:
         # An error's text goes into logs: it names the statement, but not the rows.
         hide_parameters=True,
         pool_timeout=limits.DATABASE_POOL,
+        # An error's text goes into logs: it names the statement, but not the rows.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
             # A server that is gone without a word, such as one that lost its power.

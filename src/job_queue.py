@@ -17,7 +17,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 
-from src import limits
+from src import limits, request_id
 from src.robust_job import RobustJob
 from src.settings import get_settings
 
@@ -55,7 +55,7 @@ def get_queue() -> Queue:
 
 
 def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: Callable[..., Any]) -> Job:
-    """Put a job into the queue, to be tried again when it crashes.
+    """Put a job into the queue, to be tried again when it crashes. It goes on with the request's id.
 
     Args:
         function: the job; it must be idempotent, since a crash or a lost worker runs it again.
@@ -73,9 +73,15 @@ def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: C
         job_id=job_id,
         retry=Retry(max=settings.job_retries) if settings.job_retries else None,
         on_failure=Callback(on_failure),
+        meta={"request_id": request_id.current() or request_id.new()},
         result_ttl=3600,
         failure_ttl=7 * 24 * 3600,
     )
+
+
+def request_of(job: Job) -> str:
+    """The id of the request that led to a job; the job's own where it was enqueued by other means."""
+    return str(job.meta.get("request_id") or job.id)
 
 
 def find_job(job_id: str) -> Job | None:
@@ -121,12 +127,17 @@ def sweep(function: Callable[[], None]) -> Callable[[], None]:
 
 
 def run_sweeps() -> None:
-    """Call every registered sweep; one that fails is logged and keeps none of the others from running."""
+    """Call every registered sweep; one that fails is logged and keeps none of the others from running.
+
+    What is enqueued again gets a new request id: the sweep's, which is in the lines that tell about it.
+    """
     for function in _sweeps:
+        request_id.use(request_id.new())
         try:
             function()
         except Exception:
             logger.exception("Sweep %s.%s failed", function.__module__, function.__name__)
+    request_id.use(None)
 
 
 def import_jobs() -> None:

@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from src import health, problems, production, security
+from src import health, metrics, problems, production, security
 from src.body_limit import BodyLimit
 from src.log import configure_logging
+from src.observer import ObservedApi
 from src.response_headers import ResponseHeaders
 from src.sales import page as sales_page
 from src.sales import routes as sales_routes
@@ -28,7 +29,7 @@ async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-app = FastAPI(
+app = ObservedApi(
     debug=settings.debug,
     title="Sales Dashboard",
     version="0.1.0",
@@ -41,6 +42,7 @@ app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BY
 security.install(app)
 app.add_middleware(ResponseHeaders)
 app.include_router(health.router)
+app.include_router(metrics.router)
 app.include_router(sales_routes.router)
 app.include_router(sales_page.router)
 

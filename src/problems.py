@@ -16,6 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from src import request_id
+
 logger = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ class Problem(BaseModel):
     title: str = Field(description="The status in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status code.", examples=[404])
     detail: str = Field(description="What happened and what to do.", examples=["There is no such import."])
+    request_id: str | None = Field(description="What the log calls the request.", examples=["c0ffee"])
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -98,7 +101,9 @@ def response(
         headers: headers of the answer.
         errors: what is wrong, each with `where` and `reason`.
     """
-    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail).model_dump()
+    body = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request_id.current()
+    ).model_dump()
     if errors:
         body["errors"] = jsonable_encoder(errors)
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")

@@ -19,13 +19,13 @@ from uuid import uuid4
 from redis import Redis
 from rq import Queue, Worker
 from rq.executions import Execution
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.utils import as_text, get_version, now
 from rq.worker import WorkerStatus
 
-from src import rq_maintenance
+from src import job_metrics, request_id, rq_maintenance
 from src.blocking_pop import BlockingPop
-from src.job_queue import REDIS_AWAY
+from src.job_queue import REDIS_AWAY, request_of
 from src.reload.lifeline import die_with
 from src.reload.wakeup import Wakeup
 
@@ -69,6 +69,11 @@ def _go_first_when_memory_runs_out() -> None:
     """Have the kernel end this process, and not its worker, when their container's memory is used up."""
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _failed_or_retried(job: Job) -> job_metrics.Outcome:
+    status = job.get_status(refresh=False)
+    return "retried" if status in (JobStatus.QUEUED, JobStatus.SCHEDULED) else "failed"
 
 
 class RobustWorker(Worker):
@@ -201,6 +206,8 @@ class RobustWorker(Worker):
                 self._say_redis_is(away=None)
                 backoff = 0.25
                 if job:
+                    # From here on also in the process of the job, which is forked.
+                    request_id.use(request_of(job))
                     self.log.info("Worker %s: %s (%s)", self.name, job.description, job.id)
                     return job, self.queues[0]
             except REDIS_AWAY as error:
@@ -238,6 +245,7 @@ class RobustWorker(Worker):
         except REDIS_AWAY as error:
             self._say_redis_is(away=error)
         finally:
+            request_id.use(None)
             self._takes_jobs = False
             if self._job_start is not None:
                 start, self._job_start = self._job_start, None
@@ -263,6 +271,26 @@ class RobustWorker(Worker):
         """The last step before the job begins, in the forked process; lets the worker know."""
         super().prepare_job_execution(job, remove_from_intermediate_queue)
         os.close(self._began)
+
+    def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job has finished: note it, and count it."""
+        super().handle_job_success(job, *args, **kwargs)
+        self._count(job, "finished")
+
+    def handle_job_retry(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job wants to be run again, unless it has been too often."""
+        super().handle_job_retry(job, *args, **kwargs)
+        self._count(job, _failed_or_retried(job))
+
+    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+        """The job has failed, or its process has died: have it run again while it may, and count it."""
+        super().handle_job_failure(job, *args, **kwargs)
+        self._count(job, _failed_or_retried(job))
+
+    def _count(self, job: Job, outcome: job_metrics.Outcome) -> None:
+        if job.started_at and job.ended_at:
+            seconds = (job.ended_at - job.started_at).total_seconds()
+            job_metrics.count(self.connection, job.func_name or "", outcome, seconds)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the process that runs the job, and all that it has started."""

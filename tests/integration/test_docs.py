@@ -15,7 +15,13 @@ from tests.conftest import ROOT, wait_until
 from tests.e2e.running import FOREIGN, copy_repository
 from tools.ports import free_port
 
-DOCUMENTS = ("README.md", "docs/DEVELOPMENT.md", "docs/PRODUCTION.md", "docs/DEPLOYMENT.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/DEVELOPMENT.md",
+    "docs/PRODUCTION.md",
+    "docs/DEPLOYMENT.md",
+    "docs/OBSERVABILITY.md",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         dev.wait(60)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/DEVELOPMENT.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/DEVELOPMENT.md", "docs/OBSERVABILITY.md"])
 def test_the_commands_of_a_guide_work(environment: dict[str, str], name: str) -> None:
     for command in docs.commands(name):
         if "make down" not in command:
@@ -69,4 +75,5 @@ def test_every_file_target_and_setting_that_a_guide_names_is_there(name: str) ->
     taught = (ROOT / ".env.example").read_text()
     for setting in re.findall(r"`([A-Z]+_[A-Z_]+)[`=]", text):
         known = setting.lower().removesuffix("_file") in Settings.model_fields or setting in taught
-        assert known or setting.startswith(("UVICORN_", "GUNICORN_", "WATCHFILES_", "HOST_")), setting
+        is_foreign = setting.startswith(("UVICORN_", "GUNICORN_", "WATCHFILES_", "HOST_", "OTEL_"))
+        assert known or is_foreign, setting

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, wait_until
+from tests.integration.production_process import parse_lines
 from tools.ports import free_port
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
@@ -137,6 +138,8 @@ def test_production_does_not_reload_and_make_down_stops_it(start: Callable[[str]
     stack = start("prod")
     stack.wait_until_ready()
     assert "not a deployment" in stack.output()
+    for role in ("migrate", "rqworker", "fastapi"):
+        assert parse_lines((stack.tree / "logs" / f"{role}.log").read_text())
     before = stack.codes()
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
     with pytest.raises(AssertionError, match="another code"):

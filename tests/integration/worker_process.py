@@ -23,7 +23,7 @@ from tests.conftest import ROOT, wait_until
 from tests.integration.marked_processes import marked_processes
 
 JOBS = """
-import os, time
+import logging, os, time
 from src.job_queue import get_redis
 from src.probe.version import VERSION
 
@@ -39,6 +39,18 @@ def wait_for_word(number):
     while not get_redis().exists("end"):
         time.sleep(0.01)
     get_redis().rpush("ended", number)
+
+def die():
+    \"\"\"The process of the job is killed.\"\"\"
+    os.kill(os.getpid(), 9)
+
+def say(words):
+    \"\"\"Write a line into the log.\"\"\"
+    logging.getLogger("src.probe").info(words)
+
+def note_failure(job, connection, kind, error, trace):
+    \"\"\"A failure callback.\"\"\"
+    logging.getLogger("src.probe").info("failure callback")
 """
 
 

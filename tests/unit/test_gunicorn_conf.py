@@ -93,3 +93,15 @@ def test_development_has_one_worker_that_reloads(monkeypatch: pytest.MonkeyPatch
     assert development["preload_app"] is False
     for same in ("wsgi_app", "worker_class", "bind", "timeout", "graceful_timeout"):
         assert development[same] == production[same]
+
+
+@pytest.mark.parametrize("name", ["gunicorn.conf.py", "gunicorn.dev.conf.py"])
+def test_gunicorn_writes_the_access_log_in_development_and_the_application_in_production(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    assert load(name)["accesslog"] == "-"
+    assert "logger_class" not in load(name)
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    assert load(name)["accesslog"] is None
+    assert load(name)["logger_class"].__name__ == "JsonLogger"
