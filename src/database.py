@@ -64,8 +64,6 @@ def _postgres_engine(url: URL) -> Engine:
         url,
         pool_pre_ping=True,
         pool_recycle=1800,
-        # An error's text goes into logs: it names the statement, but not the rows.
-        hide_parameters=True,
         pool_timeout=limits.DATABASE_POOL,
         # An error's text goes into logs: it names the statement, but not the rows.
         hide_parameters=True,
