@@ -29,7 +29,12 @@ class Connection(psycopg.Connection[Any]):
         """
         try:
             return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
-        except psycopg.OperationalError:
+        except BaseException:  # also what a signal handler raises, such as the end of a job's time
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
+
+    def rollback(self) -> None:
+        """Roll back; on a closed connection nothing is left to, and an error would hide why it was closed."""
+        if not self.closed:
+            super().rollback()

@@ -50,7 +50,7 @@ class Drill:
 
     def __init__(self, running: Running) -> None:
         """Begin with empty tables."""
-        faults.sql(running, "TRUNCATE sales_imports CASCADE")
+        faults.sql(running, "TRUNCATE sales_imports, sales_totals, sales_invoice_days, sales_repeats CASCADE")
         self.running = running
         self.watch = faults.Watch(running)
         self.expected: dict[str, sales.Figures] = defaultdict(sales.Figures)

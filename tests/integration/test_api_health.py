@@ -26,8 +26,8 @@ def port() -> int:
 
 @pytest.fixture
 def gunicorn(stack: dict[str, str], port: int, tmp_path: Path) -> Iterator[psutil.Process]:
-    """Gunicorn with one worker, which it takes for hung after three seconds."""
-    options = ["--workers", "1", "--timeout", "3", "--bind", f"127.0.0.1:{port}"]
+    """Gunicorn with one worker, which it takes for hung after eight seconds: later than a check gives up."""
+    options = ["--workers", "1", "--timeout", "8", "--bind", f"127.0.0.1:{port}"]
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *options]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, env=stack, cwd=ROOT, stdout=log, stderr=log)

@@ -6,6 +6,7 @@ from typing import Any
 
 import psutil
 import pytest
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -61,6 +62,23 @@ def test_a_job_may_take_its_time(postgres: str, monkeypatch: pytest.MonkeyPatch)
     assert run("SELECT 1") == 1
     database.begin_job()
     assert run("SELECT 'slow' FROM pg_sleep(1)") == "slow"
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "SELECT pg_sleep(20)"])
+def test_the_end_of_a_jobs_time_is_no_outage_and_leaves_a_database_that_answers(
+    postgres: str, statement: str
+) -> None:
+    database.begin_job()
+
+    def job() -> None:
+        with UnixSignalDeathPenalty(1, JobTimeoutException):  # type: ignore[no-untyped-call]
+            while True:
+                run(statement)
+
+    with pytest.raises(JobTimeoutException) as failure:
+        job()
+    assert not database.is_away(failure.value)
+    assert run("SELECT 1") == 1
 
 
 def test_a_connection_that_breaks_under_way_is_an_outage(postgres: str) -> None:
