@@ -65,8 +65,8 @@ def production(result: DeliveryResult, directory: Path) -> None:
         _run([*compose, "build", "--quiet"], tree, environment)
         built = time.monotonic()
         _run(["make", "prod"], tree, environment)
-        while _code(port, tree) in ("", old):
-            time.sleep(0.05)
+        if _code(port, tree) in ("", old):
+            raise UnavailableError("the new code does not answer")
         result.steps = [("image built", built - began), ("stack replaced", time.monotonic() - built)]
     finally:
         for command in ([*compose, "down", "--volumes"], ["docker", "image", "rm", name]):
