@@ -3,6 +3,7 @@
 import logging
 import logging.config
 import logging.handlers
+import os
 import sys
 import threading
 from collections.abc import Iterable
@@ -59,6 +60,9 @@ def configure_logging(settings: Settings, role: str) -> None:
             handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
         except OSError as error:
             lack = error
+    for handler in handlers:
+        # A process that is forked while another thread writes would wait for that thread for ever.
+        os.register_at_fork(before=handler.acquire, after_in_parent=handler.release)
     if settings.environment == "production":
         write_json(handlers)
     else:
