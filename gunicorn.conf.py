@@ -10,7 +10,7 @@ from typing import Any
 
 from gunicorn import glogging
 
-from src import limits
+from src.kit import limits
 
 
 def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> float:
@@ -38,7 +38,7 @@ wsgi_app = "src.main:app"
 # Chosen beside Gunicorn's own `asgi` worker (docs/BENCHMARKS.md): where the application does something, both
 # answer about as many requests, but at a stop that one tells open event streams nothing, and waits up to
 # graceful_timeout for connections that nobody uses. uvicorn-worker's own class cuts off requests at a stop.
-worker_class = "src.gunicorn_worker.LingeringWorker"
+worker_class = "src.kit.web.gunicorn_worker.LingeringWorker"
 bind = "0.0.0.0:8000"
 workers = int(os.environ.get("WEB_CONCURRENCY") or int(cores() * 2) + 1)
 
@@ -60,7 +60,7 @@ class JsonLogger(glogging.Logger):
     def setup(self, cfg: Any) -> None:
         """Read the settings; called again at each reload."""
         super().setup(cfg)
-        from src.log import write_json
+        from src.kit.log import write_json
 
         write_json([logging.StreamHandler(sys.stdout)])
 
@@ -68,7 +68,7 @@ class JsonLogger(glogging.Logger):
 loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
 if os.environ.get("ENVIRONMENT") == "production":
     logger_class = JsonLogger
-    accesslog = None  # src/observer.py writes it, with the request's id
+    accesslog = None  # src/kit/web/observer.py writes it, with the request's id
 else:
     accesslog = "-"
 # Heartbeats of the workers: on a disk that is busy they would be late.
@@ -81,9 +81,9 @@ def on_starting(server: Any) -> None:
     """Refuse in production what only Gunicorn's own settings show; the application looks at all others."""
     # Not in development, where this process must not load code that a reload replaces in the workers only.
     if os.environ.get("ENVIRONMENT") == "production":
-        from src import production
+        from src.kit import production
 
-        production.check(reload=server.cfg.reload)
+        production.checked_settings(reload=server.cfg.reload)
 
 
 def when_ready(server: Any) -> None:  # noqa: ARG001
@@ -109,7 +109,7 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Have each worker open database connections of its own; the Redis client does so by itself."""
     from prometheus_client import values
 
-    from src.database import forget_connections
+    from src.kit.database.engine import forget_connections
 
     forget_connections()
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: worker.metrics_number)

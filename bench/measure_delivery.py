@@ -59,7 +59,7 @@ def production(result: DeliveryResult, directory: Path) -> None:
     environment = os.environ | variables
     try:
         _run(["make", "prod"], tree, environment)
-        with (tree / "src" / "log.py").open("a") as file:
+        with (tree / "src" / "kit" / "log.py").open("a") as file:
             file.write("# a change\n")
         old, began = _code(port, tree), time.monotonic()
         _run([*compose, "build", "--quiet"], tree, environment)

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import TypeDecorator
 
-from src import production
-from src.database import Base, get_engine
-from src.log import configure_logging
+from src.kit import production
+from src.kit.database.engine import Base, get_engine
+from src.kit.log import configure_logging
 from src.sales import models as _sales_models  # noqa: F401  (a feature's models, for autogenerate)
 
 logger = logging.getLogger("src.migrations")
@@ -61,6 +61,6 @@ def run() -> None:
             context.run_migrations()
 
 
-configure_logging(production.check(), role="migrate")
+configure_logging(production.checked_settings(), role="migrate")
 logging.getLogger("alembic").setLevel(logging.INFO)
 run()

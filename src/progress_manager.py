@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 from redis.asyncio import Redis as AsyncRedis
 
-from src import limits
-from src.job_queue import REDIS_AWAY, get_redis
-from src.settings import get_settings
+from src.kit import limits
+from src.kit.redis import REDIS_AWAY, get_redis
+from src.kit.settings import get_settings
 
 logger = logging.getLogger(__name__)
 

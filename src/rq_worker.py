@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from src import limits, production
-from src.job_queue import get_queue, get_redis, import_jobs, run_sweeps
-from src.log import configure_logging
-from src.robust_worker import RobustWorker
+from src.kit import limits, production
+from src.kit.log import configure_logging
 from src.settings import Settings, get_settings
 
 if TYPE_CHECKING:
+    from src.kit.queue.worker import RobustWorker
     from src.reload.generation import Generation
+    from src.reload.monitor import CodeChangeMonitor
+
+__all__ = ["CodeChangeMonitor", "RobustWorker", "generation", "main"]
 
 logger = logging.getLogger("src.rq_worker")  # not __name__, which is __main__ when this is run
 
@@ -30,6 +32,19 @@ CRASHED = 1
 
 LONGEST_PAUSE = 1.0
 """Seconds between two looks at whether everything is there."""
+
+
+def __getattr__(name: str) -> Any:
+    """The worker's class and the monitor, at first use: the supervisor does without either at import."""
+    if name == "RobustWorker":
+        from src.kit.queue.worker import RobustWorker
+
+        return RobustWorker
+    if name == "CodeChangeMonitor":
+        from src.reload import CodeChangeMonitor
+
+        return CodeChangeMonitor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main() -> int:
@@ -41,7 +56,7 @@ def main() -> int:
     Raises:
         SystemExit: the settings are wrong, or not fit for production: code 2.
     """
-    settings = production.check()
+    settings = production.checked_settings()
     if settings.rq_worker_heartbeat_file:  # that of an earlier start says nothing about this one
         settings.rq_worker_heartbeat_file.unlink(missing_ok=True)
     configure_logging(settings, role="rqworker")
@@ -94,24 +109,28 @@ def _work() -> int:
     return 0 if worker.stop_requested else CRASHED
 
 
-def _load() -> Callable[[], RobustWorker]:
+def _load() -> "Callable[[], RobustWorker]":
     """Import all that a job may need, so that a forked job finds it loaded.
 
     The application is imported here and not at the top, because the supervisor runs this module, too.
     """
-    from src import database, health
+    from src.kit.database.engine import begin_job
+    from src.kit.queue.enqueue import get_queue, import_jobs, run_sweeps
+    from src.kit.queue.worker import RobustWorker
+    from src.kit.redis import get_redis
+    from src.kit.running import running_code
 
     import_jobs()
-    health.running()  # the code is loaded: this is it
+    loaded = running_code()
     grace = get_settings().worker_stop_grace_period
     gc.freeze()  # what is loaded stays, so that forked jobs need not look through it, and share its memory
     return lambda: RobustWorker(
         get_queue(),
         connection=get_redis(),
         serializer=get_queue().serializer,
-        code=health.running().code,
-        loaded_at=health.running().loaded_at,
-        before_job=database.begin_job,
+        code=loaded.code,
+        loaded_at=loaded.loaded_at,
+        before_job=begin_job,
         sweep=run_sweeps,
         heartbeat_file=get_settings().rq_worker_heartbeat_file,
         stop_timeout=grace and limits.worker_stop(grace),
@@ -120,7 +139,7 @@ def _load() -> Callable[[], RobustWorker]:
 
 def _wait_until_ready() -> None:
     """Wait for Redis and the database, and say what for, once for each reason."""
-    from src.health import readiness_problems
+    from src.kit.readiness import readiness_problems
 
     said: list[str] = []
     pause = 0.1

@@ -88,18 +88,27 @@ def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
     from alembic import command
     from alembic.config import Config
 
-    from src import database, job_queue
-    from src.settings import get_settings
+    from src import settings
+    from src.kit import redis
+    from src.kit import settings as kit_settings
+    from src.kit.database import engine
+    from src.kit.queue import enqueue
 
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("DATABASE_URL", database_url)
     # "testserver" is the name by which Starlette's test client asks.
     monkeypatch.setenv("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")
-    cached = (get_settings, database.get_engine, job_queue.get_redis, job_queue.get_queue)
+    cached = (
+        settings.get_settings,
+        kit_settings.get_settings,
+        engine.get_engine,
+        redis.get_redis,
+        enqueue.get_queue,
+    )
     for function in cached:
         function.cache_clear()
     command.upgrade(Config(toml_file=ROOT / "pyproject.toml"), "head")
     yield dict(os.environ)
-    database.get_engine().dispose()
+    engine.get_engine().dispose()
     for function in cached:
         function.cache_clear()

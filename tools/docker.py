@@ -133,7 +133,7 @@ def prod(environment: Mapping[str, str]) -> int:
     if compose.run("build"):
         raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
     # Before anything is replaced: would the new image start with these settings?
-    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.production"):
+    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.kit.production"):
         raise ToolError("Mend that and run `make prod` again. Nothing was replaced.")
     override = _production_override(compose)
     up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)

@@ -129,7 +129,7 @@ def test() -> int:
     """Run every test that this machine can run, and say what was left out."""
     wanted = os.environ.get("RUNTIME", "")
     lack = "RUNTIME=native" if wanted == "native" else runtime.docker_lack()
-    folders = ["tests/unit", "tests/integration"]
+    folders = ["tests"]
     if lack is None:
         folders.append("tests/e2e")
     code = _pytest(*folders)
@@ -153,8 +153,13 @@ def _pytest(*folders: str) -> int:
 
 
 def check() -> int:
-    """Check format, lint and types; all of them, also after a failure."""
-    return max(_in_venv("ruff", "format", "--check", "."), _in_venv("ruff", "check", "."), _in_venv("mypy"))
+    """Check format, lint, types and the direction of imports; all of them, also after a failure."""
+    return max(
+        _in_venv("ruff", "format", "--check", "."),
+        _in_venv("ruff", "check", "."),
+        _in_venv("mypy"),
+        _run([str(venv.ensure().with_name("lint-imports")), "--no-logo", "--no-cache"]),
+    )
 
 
 def format_() -> int:
@@ -168,7 +173,10 @@ def bench() -> int:
 
 
 def _in_venv(module: str, *arguments: str) -> int:
-    command = [str(venv.ensure()), "-m", module, *arguments]
+    return _run([str(venv.ensure()), "-m", module, *arguments])
+
+
+def _run(command: list[str]) -> int:
     return subprocess.run(command, cwd=project.ROOT, check=False).returncode
 
 

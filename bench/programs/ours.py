@@ -13,7 +13,7 @@ def generation(generation: Any) -> None:
     import app.jobs  # noqa: F401
     from rq_imported import queue
 
-    from src.robust_worker import RobustWorker
+    from src.kit.queue.worker import RobustWorker
 
     gc.freeze()
     generation.loaded()

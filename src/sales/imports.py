@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from src.database import transaction
+from src.kit.database.engine import transaction
 from src.sales import totals
 from src.sales.importer import RejectedRow, SalesRow
 from src.sales.models import SalesImport, SalesImportChunk, SalesLine, Status

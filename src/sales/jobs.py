@@ -10,7 +10,9 @@ from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 from sqlalchemy.exc import SQLAlchemyError
 
-from src import job_queue, progress_manager
+from src import progress_manager
+from src.kit.queue import enqueue as job_queue
+from src.kit.redis import REDIS_AWAY
 from src.sales import imports
 from src.sales.importer import RejectedRow, SalesFile, SalesRow, UnreadableFile
 from src.sales.models import SalesImport, Status
@@ -58,7 +60,7 @@ def enqueue_accepted(import_id: uuid.UUID) -> None:
     """Enqueue an import that is committed; while Redis is away, the sweep does it later."""
     try:
         enqueue_import(import_id)
-    except job_queue.REDIS_AWAY:
+    except REDIS_AWAY:
         logger.warning("Redis is away: import %s is stored and will be enqueued later", import_id)
 
 

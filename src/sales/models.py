@@ -11,7 +11,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-from src.database import Base, UtcDateTime
+from src.kit.database.engine import Base, UtcDateTime
 
 
 class Status(StrEnum):

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
-from src import health
+from src.kit.queue.workers import workers
+from src.kit.running import newer_code, running_code
 from src.sales import charts, imports
 from src.sales.models import GroupBy
 from src.sales.schemas import ImportView
@@ -39,9 +40,9 @@ def index(request: Request) -> HTMLResponse:
         {
             "nonce": nonce,
             "environment": get_settings().environment,
-            "code": health.running().code,
-            "workers": health.workers(),
-            "on_disk": health.on_disk(),
+            "code": running_code().code,
+            "workers": workers(),
+            "on_disk": newer_code(),
             "max_upload_mb": get_settings().max_upload_mb,
             "imports": [ImportView.model_validate(row) for row in imports.newest(IMPORTS)],
             "total": by_day.model_dump()["total"],

@@ -11,8 +11,8 @@ from fastapi import APIRouter, File, HTTPException, Query, Request, Response, Up
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from src.body_limit import too_large
-from src.problems import Problem
+from src.kit.web.body_limit import too_large
+from src.kit.web.problems import Problem
 from src.progress_manager import news
 from src.sales import imports
 from src.sales.jobs import enqueue_accepted, retry_import

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, distinct, func, select
 
-from src.database import transaction
+from src.kit.database.engine import transaction
 from src.sales.models import GroupBy, Money, SalesRepeat, SalesTotal
 from src.sales.schemas import Group, Summary
 

@@ -1,0 +1,106 @@
+"""One line an event on standard output, at once; the same wording in every process. JSON in production."""
+
+import logging
+import logging.config
+import logging.handlers
+import os
+import sys
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from src.kit import request_id
+from src.kit.settings import KitSettings
+
+FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+logger = logging.getLogger(__name__)
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a line: time (UTC), request_id where there is one, level, logger, message, extras."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
+            # Uvicorn's messages once more, with colours.
+            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
+        )
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Fill the object."""
+        log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        if current := request_id.current():
+            log_data["request_id"] = current
+        super().add_fields(log_data, record, message_dict)
+
+
+def configure_logging(settings: KitSettings, role: str) -> None:
+    """Send this process' log to standard output, and to `LOG_DIR/<role>.log` where that is set.
+
+    In development Uvicorn and Gunicorn keep the handlers that they bring for their own loggers.
+
+    Args:
+        settings: gives the level, the folder, and by the environment the format.
+        role: name of the process, such as `fastapi` or `rqworker`.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    lack = None
+    if settings.log_dir:
+        try:
+            settings.log_dir.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
+        except OSError as error:
+            lack = error
+    for handler in handlers:
+        # A process that is forked while another thread writes would wait for that thread for ever.
+        os.register_at_fork(before=handler.acquire, after_in_parent=handler.release)
+    if settings.environment == "production":
+        write_json(handlers)
+    else:
+        logging.basicConfig(format=FORMAT, handlers=handlers, force=True)
+    logging.getLogger().setLevel(logging.INFO)
+    if lack:
+        logger.warning("No log file, since LOG_DIR can't be written: %s", lack)
+    logging.captureWarnings(capture=True)
+    # It says at each start which plugins it has.
+    logging.getLogger("alembic.runtime.plugins").setLevel("WARNING")
+    level = settings.log_level.upper()
+    logging.getLogger("src").setLevel(level)
+    # RQ's own debug log is about RQ: a dozen lines a job.
+    logging.getLogger("rq").setLevel("INFO" if level == "DEBUG" else level)
+
+
+def write_json(handlers: Iterable[logging.Handler]) -> None:
+    """Write all that this process says as JSON: the servers' lines and uncaught exceptions, too.
+
+    The servers' access logs fall silent: theirs have no request id, and may show what a query string holds.
+    Ours are written by `RequestObserver`.
+    """
+    handlers = list(handlers)
+    for handler in handlers:
+        handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=handlers, force=True)
+    for name in ("gunicorn.error", "uvicorn", "uvicorn.error", "gunicorn.access", "uvicorn.access"):
+        server = logging.getLogger(name)
+        server.handlers = [] if name.endswith("access") else handlers
+        server.propagate = False
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda hook: _log_uncaught(hook.exc_type, hook.exc_value, hook.exc_traceback)
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error or kind(), traceback)
+    else:
+        logger.critical("Uncaught %s", kind.__name__, exc_info=(kind, error or kind(), traceback))

@@ -1,0 +1,55 @@
+"""The application, with everything that every service's API has."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from src.kit import production
+from src.kit.log import configure_logging
+from src.kit.running import running_code
+from src.kit.web import health, metrics, problems, security
+from src.kit.web.body_limit import BodyLimit
+from src.kit.web.headers import ResponseHeaders
+from src.kit.web.observer import ObservedApi
+
+logger = logging.getLogger(__name__)
+
+MULTIPART_BYTES = 64 * 1024
+"""What the multipart encoding of one file may add to its size."""
+
+
+def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> FastAPI:
+    """Make the application: problem details, limits, API keys, health checks and metrics around your routers.
+
+    Call it last in `main.py`: the code that is loaded by then is what `/version` reports.
+
+    Args:
+        title: name of the service, for people.
+        routers: the routes of the features.
+        options: further arguments of `FastAPI`, such as `version` and `description`.
+
+    Raises:
+        SystemExit: the settings are wrong, or not fit for production.
+    """
+    settings = production.checked_settings()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(settings, role="fastapi")
+        logger.info("Starting %s API...", title)
+        yield
+
+    app = ObservedApi(
+        title=title, debug=settings.debug, lifespan=lifespan, responses=problems.RESPONSES, **options
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
+    security.install(app)
+    app.add_middleware(ResponseHeaders)
+    for router in (health.router, metrics.router, *routers):
+        app.include_router(router)
+    running_code()
+    return app

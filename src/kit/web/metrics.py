@@ -1,0 +1,137 @@
+"""`GET /metrics`: what Prometheus reads of the API, the queue, the jobs and the workers.
+
+Requests are counted by the process that serves them; under Gunicorn all of them count into one folder (see
+`gunicorn.conf.py`), and whichever is asked adds them up. The rest is read from Redis when it is asked for.
+"""
+
+import contextlib
+import math
+import os
+from collections import Counter as Tally
+from collections.abc import Iterator
+from itertools import accumulate
+
+from fastapi import APIRouter, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.utils import as_text
+from starlette.types import Scope
+
+from src.kit.queue import durations as job_durations
+from src.kit.queue.enqueue import get_queue
+from src.kit.queue.workers import workers
+from src.kit.settings import get_settings
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+UNMATCHED = "(unmatched)"
+"""The route of a request that none took: clients can't make new label values."""
+
+REDIS_PATIENCE = 1.0
+"""Seconds that Redis may take: a scrape must not wait for one that hangs."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+router = APIRouter(tags=["health"])
+
+_here = CollectorRegistry()
+_requests = Counter(
+    "http_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=_here
+)
+_durations = Histogram(
+    "http_request_duration_seconds",
+    "Time from a request to the beginning of its answer.",
+    ["method", "route"],
+    registry=_here,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+
+
+def count_request(scope: Scope, status: int, seconds: float) -> None:
+    """Count a request when its answer begins, so that a stream's length is none of its duration."""
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    route = getattr(scope.get("route"), "path_format", UNMATCHED)
+    _requests.labels(method, route, str(status)).inc()
+    _durations.labels(method, route).observe(seconds)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+def metrics() -> Response:
+    """Metrics in the text format of Prometheus; where Redis is away, those that need none of it."""
+    registry = CollectorRegistry()
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry.register(_here)
+    registry.register(FromRedis())
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+class FromRedis(Collector):
+    """Queues, jobs and workers, as Redis knows them."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Ask Redis; `redis_up` tells whether it answered."""
+        found: list[Metric] = []
+        with contextlib.suppress(RedisError), _impatient_redis() as redis:
+            found = [_queues(redis), _jobs(redis), _workers()]
+        yield GaugeMetricFamily("redis_up", "Whether Redis answers.", value=float(bool(found)))
+        yield from found
+
+
+def _queues(redis: Redis) -> Metric:
+    family = GaugeMetricFamily("queue_jobs", "Jobs by queue and state.", labels=["queue", "state"])
+    names = {as_text(key).removeprefix("rq:queue:") for key in redis.smembers("rq:queues")}
+    wanted = []
+    with redis.pipeline(transaction=False) as pipeline:
+        for name in sorted(names | {get_queue().name}):
+            queue = Queue(name, connection=redis)
+            pipeline.llen(queue.key)
+            wanted.append((name, "queued"))
+            for state in ("started", "scheduled", "deferred", "failed"):
+                pipeline.zcard(getattr(queue, f"{state}_job_registry").key)
+                wanted.append((name, state))
+        for labels, number in zip(wanted, pipeline.execute(), strict=True):
+            family.add_metric(labels, number)
+    return family
+
+
+def _jobs(redis: Redis) -> Metric:
+    family = HistogramMetricFamily(
+        "job_duration_seconds",
+        "Time that jobs took, by function and outcome; one that is retried failed and is tried again.",
+        labels=["function", "outcome"],
+    )
+    for function, outcome, durations in job_durations.read(redis):
+        # Those of other code, too, which may have had other bounds.
+        bounds = sorted({*job_durations.BUCKETS, math.inf, *durations.buckets})
+        numbers = accumulate(durations.buckets.get(bound, 0) for bound in bounds)
+        buckets = list(zip(map(floatToGoString, bounds), numbers, strict=True))
+        family.add_metric([function, outcome], buckets, durations.seconds)
+    return family
+
+
+def _workers() -> Metric:
+    family = GaugeMetricFamily("workers", "Workers by state and code.", labels=["state", "code"])
+    tally = Tally((worker.state, worker.code or "") for worker in workers())
+    for labels, number in sorted(tally.items()):
+        family.add_metric(labels, number)
+    return family
+
+
+def _impatient_redis() -> Redis:
+    return Redis.from_url(
+        get_settings().redis_url,
+        socket_connect_timeout=REDIS_PATIENCE,
+        socket_timeout=REDIS_PATIENCE,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,109 @@
+"""Errors of the API as RFC 9457 problem details (`application/problem+json`)."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from src.kit import request_id
+
+logger = logging.getLogger(__name__)
+
+
+UNDEFINED_TABLE = "42P01"
+"""Postgres' code: the migrations have not run yet."""
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The status in words.", examples=["Not Found"])
+    status: int = Field(description="The HTTP status code.", examples=[404])
+    detail: str = Field(description="What happened and what to do.", examples=["There is no such import."])
+    request_id: str | None = Field(description="What the log calls the request.", examples=["c0ffee"])
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request can't be served.", "model": Problem},
+}
+"""For `FastAPI(responses=…)`: tells the clients what an error looks like."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this application as a problem; one that is ours says no more than that."""
+
+    @app.exception_handler(HTTPException)
+    def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        return response(error.status_code, error.detail, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [
+            {"where": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
+            for item in error.errors()
+        ]
+        detail = "; ".join(f"{item['where']}: {item['reason']}" for item in errors)
+        return response(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+    @app.exception_handler(ClientDisconnect)
+    def _client_left(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        return response(HTTPStatus.BAD_REQUEST, "The client left before its request was complete.")
+
+    @app.exception_handler(OperationalError)
+    @app.exception_handler(InterfaceError)
+    @app.exception_handler(PoolTimeoutError)
+    def _database_away(_request: Request, error: Exception) -> JSONResponse:
+        logger.error("The database does not answer: %s", str(error).splitlines()[0])
+        return response(
+            503,
+            "The database does not answer, or has no tables yet; /health/ready tells which.",
+            headers={"Retry-After": "5"},
+        )
+
+    @app.exception_handler(ProgrammingError)
+    def _no_tables(request: Request, error: ProgrammingError) -> JSONResponse:
+        if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:  # SQLite's is an OperationalError
+            return _database_away(request, error)
+        return _ours(request, error)
+
+    @app.exception_handler(RedisConnectionError)
+    @app.exception_handler(RedisTimeoutError)
+    def _redis_away(_request: Request, error: Exception) -> JSONResponse:
+        logger.error("Redis does not answer: %s", error)
+        return response(503, "Redis does not answer; try again soon.", headers={"Retry-After": "5"})
+
+    @app.exception_handler(Exception)
+    def _ours(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
+
+
+def response(
+    status: int, detail: str, *, headers: Any = None, errors: list[dict[str, str]] | None = None
+) -> JSONResponse:
+    """A problem as an answer, for middleware, whose errors no handler sees.
+
+    Args:
+        status: the HTTP status code.
+        detail: what happened and what to do.
+        headers: headers of the answer.
+        errors: what is wrong, each with `where` and `reason`.
+    """
+    body = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request_id.current()
+    ).model_dump()
+    if errors:
+        body["errors"] = jsonable_encoder(errors)
+    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")

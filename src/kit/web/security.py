@@ -1,0 +1,155 @@
+"""Who may talk to the API: under which host names, from which pages, with which key."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from hmac import compare_digest
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from src.kit.settings import get_settings
+from src.kit.web import problems
+
+OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
+"""For orchestrators and load balancers, which ask by address and have no key."""
+
+HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
+"""The header Host (RFC 9112): a name, or an address, in brackets where it has colons; maybe a port."""
+
+UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="API key as the password", charset="UTF-8"'}
+
+SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "Basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "Any user name, the API key as the password.",
+    },
+}
+
+
+def install(app: FastAPI) -> None:
+    """Guard an application; to be called after its other middleware is added, so that this stands outside."""
+    app.add_middleware(ApiKeys)
+    if origins := get_settings().cors_origins:
+        # Outside of the keys: a browser asks without one whether it may send one.
+        app.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], max_age=600
+        )
+    app.add_middleware(AllowedHosts)
+    make_schema = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = make_schema()
+        schema.setdefault("components", {})["securitySchemes"] = SCHEMES
+        schema["security"] = [{name: []} for name in SCHEMES]
+        for path in OPEN_PATHS & schema["paths"].keys():
+            for operation in schema["paths"][path].values():
+                operation["security"] = []
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+class AllowedHosts:
+    """ASGI middleware: refuses names that are not in `ALLOWED_HOSTS`.
+
+    A page of somebody else's could otherwise reach the API by a name of its own (DNS rebinding), and links
+    that are made from the name would lead there. Starlette's own says neither which name nor what to do.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or _is_allowed(scope):
+            await self.app(scope, receive, send)
+            return
+        detail = (
+            "This server does not answer under the host name of this request; add the name to ALLOWED_HOSTS, "
+            "with commas between several."
+        )
+        await _refuse(400, detail, scope, receive, send)
+
+
+def _is_allowed(scope: Scope) -> bool:
+    hosts = _values(scope, b"host")
+    match = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
+    host = match[1] if match else ""
+    return any(
+        pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+        for pattern in map(str.lower, get_settings().allowed_hosts)
+    )
+
+
+class ApiKeys:
+    """ASGI middleware: asks for one of `API_KEYS`, as `X-API-Key` or as the password of HTTP Basic.
+
+    It answers before it reads any of the body. Without keys, in development, everybody may come in.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        keys = [key.get_secret_value().encode() for key in get_settings().api_keys]
+        if (
+            scope["type"] == "lifespan"
+            or scope["path"] in OPEN_PATHS
+            or not keys
+            or _matches(_values(scope, b"x-api-key"), keys)
+        ):
+            await self.app(scope, receive, send)
+        elif not _matches(_passwords(scope), keys):
+            detail = "A valid API key is needed, in the header X-API-Key or as the password of HTTP Basic."
+            await _refuse(401, detail, scope, receive, send, CHALLENGE)
+        elif scope.get("method") in UNSAFE_METHODS and b"cross-site" in _values(scope, b"sec-fetch-site"):
+            # The browser sends the password by itself, whoever made it send the request.
+            detail = "A page of another site may not change anything here with the password of your browser."
+            await _refuse(403, detail, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for header, value in scope["headers"] if header == name]
+
+
+def _passwords(scope: Scope) -> list[bytes]:
+    """The passwords of HTTP Basic (RFC 7617); what is malformed is none."""
+    found = []
+    for value in _values(scope, b"authorization"):
+        scheme, _, credentials = value.partition(b" ")
+        if scheme.lower() == b"basic":
+            try:
+                found.append(base64.b64decode(credentials.strip(), validate=True).partition(b":")[2])
+            except binascii.Error:
+                continue
+    return found
+
+
+def _matches(given: Iterable[bytes], keys: list[bytes]) -> bool:
+    """Whether a key was given; compares with every one, in a time that does not tell how much was right."""
+    equal = [compare_digest(each, key) for each in given for key in keys]
+    return True in equal
+
+
+async def _refuse(
+    status: int,
+    detail: str,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: dict[str, str] | None = None,
+) -> None:
+    if scope["type"] == "websocket":  # before it is accepted: the client gets a 403
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await problems.response(status, detail, headers=headers)(scope, receive, send)

@@ -1,0 +1,67 @@
+"""At a stop each limit is shorter than the one around it, in the rendered compose files, too."""
+
+import runpy
+
+import pytest
+
+from src.kit import limits
+from src.kit.settings import seconds
+from src.settings import Settings
+from tests.conftest import ROOT
+from tests.template.test_compose_contract import FORMS, PRODUCTION_LIKE, render, services
+
+JOB_TIMEOUT: int = Settings.model_fields["job_timeout"].default
+
+
+def test_a_request_that_waits_for_everything_ends_in_time() -> None:
+    database = limits.DATABASE_POOL + limits.DATABASE_ANSWER + limits.DATABASE_CONNECT
+    assert database + limits.REDIS_CONNECT + limits.REDIS_ANSWER < limits.REQUEST
+
+
+@pytest.mark.parametrize("form", PRODUCTION_LIKE)
+def test_a_request_ends_before_gunicorn_and_gunicorn_before_its_container(form: str) -> None:
+    gunicorn = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    assert gunicorn["timeout"] == limits.REQUEST
+    grace = seconds(services(form)["fastapi"]["stop_grace_period"])
+    assert limits.REQUEST < gunicorn["graceful_timeout"] < grace
+
+
+@pytest.mark.parametrize("form", PRODUCTION_LIKE)
+def test_a_job_ends_before_its_worker_and_the_worker_before_its_container(form: str) -> None:
+    grace = seconds(services(form)["rqworker"]["stop_grace_period"])
+    assert JOB_TIMEOUT < limits.worker_stop(grace) < grace
+
+
+@pytest.mark.parametrize("form", PRODUCTION_LIKE)
+def test_the_worker_knows_how_long_its_container_waits(form: str) -> None:
+    for variables in ({}, {"WORKER_STOP_GRACE_PERIOD": "1h10m"}):
+        worker = render(form, **variables)["services"]["rqworker"]
+        known = worker["environment"]["WORKER_STOP_GRACE_PERIOD"]
+        assert seconds(known) == seconds(worker["stop_grace_period"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_longer_job_reaches_the_worker_and_whoever_enqueues(form: str) -> None:
+    for name in ("fastapi", "rqworker"):
+        environment = render(form, JOB_TIMEOUT="3600")["services"][name]["environment"]
+        assert environment["JOB_TIMEOUT"] == "3600"
+
+
+def test_a_job_that_takes_longer_than_its_worker_may_is_a_problem_that_says_what_to_do() -> None:
+    assert limits.job_timeout_problem(300, 330) is None
+    assert limits.job_timeout_problem(300, None) is None
+    problem = limits.job_timeout_problem(3600, 330)
+    assert problem
+    assert "WORKER_STOP_GRACE_PERIOD=3630s" in problem
+    assert limits.job_timeout_problem(3600, 3630) is None
+
+
+@pytest.mark.parametrize(("text", "expected"), [("330s", 330), ("5m30s", 330), ("1h", 3600), ("1h5m", 3900)])
+def test_durations_mean_what_they_mean_to_compose(text: str, expected: int) -> None:
+    assert Settings.model_validate({"worker_stop_grace_period": text}).worker_stop_grace_period == expected
+
+
+@pytest.mark.parametrize("text", ["soon", "330", "-1s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no duration such as 330s"):
+        Settings.model_validate({"worker_stop_grace_period": text})

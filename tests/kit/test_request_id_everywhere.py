@@ -1,0 +1,193 @@
+"""One id goes from a request through its answer and its log lines to the last line of its job."""
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from rq import Callback, Retry
+
+from src.kit import request_id
+from src.kit.queue import enqueue as job_queue
+from tests.conftest import ROOT, wait_until
+from tests.kit.production_process import Api, parse_lines, production_environment, running_api
+from tests.kit.worker_process import Workers, exhausted, stop, workers
+
+__all__ = ["workers"]
+
+
+@pytest.fixture
+def api(redis_url: str, tmp_path: Path) -> Iterator[Api]:
+    environment = production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}")
+    with running_api(tmp_path, environment, 2) as api:
+        yield api
+
+
+def production_worker(workers: Workers) -> None:
+    """Start a worker as in production."""
+    url = workers.environment["REDIS_URL"]
+    workers.start(**production_environment(url, workers.environment["DATABASE_URL"]))
+
+
+def lines_of(workers: Workers, request: str) -> list[dict[str, Any]]:
+    """What workers have logged for a request."""
+    return [line for line in parse_lines(workers.log) if line.get("request_id") == request]
+
+
+def test_every_answer_has_the_id_and_every_error_tells_it(stack: dict[str, str]) -> None:
+    from src.main import app
+
+    @app.get("/test/crash")
+    def crash() -> None:
+        raise RuntimeError("a crash")
+
+    client = TestClient(app, raise_server_exceptions=False)
+    try:
+        for method, path, status in [
+            ("GET", "/health/live", 200),
+            ("GET", "/nowhere", 404),
+            ("POST", "/health/live", 405),
+            ("GET", "/test/crash", 500),
+        ]:
+            response = client.request(method, path, headers={"X-Request-ID": f"id-{status}"})
+            assert response.status_code == status
+            assert response.headers.get_list("X-Request-ID") == [f"id-{status}"]
+            if status >= 400:
+                assert response.json()["request_id"] == f"id-{status}"
+    finally:
+        app.router.routes.pop()
+
+
+def test_a_client_that_sends_no_id_gets_a_new_one_each_time(stack: dict[str, str]) -> None:
+    from src.main import app
+
+    client = TestClient(app)
+    ids = {client.get("/health/live").headers["X-Request-ID"] for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(api: Api) -> None:
+    api.get(
+        "/health/live?api_key=topsecret", **{"X-Request-ID": "first", "Authorization": "Bearer topsecret"}
+    )
+    api.get("/nowhere", **{"X-Request-ID": "second"})
+    api.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "Hang up" in api.output.read_text(), what="the reload")
+    lines = [line for line in api.lines() if line["logger"] == "src.access"]
+    first, second = lines
+    assert (first["request_id"], first["method"], first["path"], first["status"]) == (
+        "first",
+        "GET",
+        "/health/live",
+        200,
+    )
+    assert (second["request_id"], second["status"]) == ("second", 404)
+    assert 0 < first["duration"] < 10
+    assert "topsecret" not in api.output.read_text()
+    assert {"gunicorn.error", "uvicorn.error", "src.main"} <= {line["logger"] for line in api.lines()}
+
+
+def test_in_production_gunicorn_says_as_json_why_it_can_not_start(redis_url: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "src.nowhere:app"]
+    process = subprocess.run(
+        [*command, "--bind", "127.0.0.1:0"],
+        cwd=ROOT, env=production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}"), check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+    )  # fmt: skip
+    assert process.returncode
+    [line] = parse_lines(process.stdout)
+    assert "No module named 'src.nowhere'" in line["traceback"]
+
+
+def test_an_unexpected_error_is_logged_with_the_id_wherever_it_is_logged(
+    stack: dict[str, str],
+) -> None:
+    from src.main import app
+
+    seen = []
+
+    class Note(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append((record.name, request_id.current()))
+
+    @app.get("/test/crash")
+    def crash() -> None:
+        raise RuntimeError("a crash")
+
+    handler = Note()
+    logging.getLogger("src.kit.web.problems").addHandler(handler)
+    try:
+        TestClient(app, raise_server_exceptions=False).get("/test/crash", headers={"X-Request-ID": "oops"})
+    finally:
+        logging.getLogger("src.kit.web.problems").removeHandler(handler)
+        app.router.routes.pop()
+    assert seen == [("src.kit.web.problems", "oops")]
+
+
+def test_a_job_is_enqueued_with_the_id_of_its_request_and_a_sweep_with_one_of_its_own(
+    stack: dict[str, str],
+) -> None:
+    request_id.use("request-1")
+    assert job_queue.enqueue(print, job_id="1", on_failure=print).meta["request_id"] == "request-1"
+    request_id.use(None)
+    swept = []
+
+    @job_queue.sweep
+    def enqueue_again() -> None:
+        job = job_queue.enqueue(print, job_id="2", on_failure=print)
+        swept.append((request_id.current(), job.meta["request_id"]))
+
+    try:
+        job_queue.run_sweeps()
+    finally:
+        job_queue._sweeps.remove(enqueue_again)
+    [(in_its_lines, in_its_job)] = swept
+    assert in_its_lines == in_its_job != "request-1"
+    assert request_id.current() is None
+
+
+def test_a_job_goes_on_with_the_id_through_retries_and_the_failure_callback_to_its_last_line(
+    workers: Workers,
+) -> None:
+    options: dict[str, Any] = {"retry": Retry(max=2), "on_failure": Callback("src.probe.jobs.note_failure")}
+    workers.queue.enqueue("src.probe.jobs.say", "hello", meta={"request_id": "request-good"}, **options)
+    workers.queue.enqueue("src.probe.jobs.say", meta={"request_id": "request-bad"}, **options)
+    production_worker(workers)
+    wait_until(lambda: exhausted(workers) and workers.queue.failed_job_registry.count == 1, what=workers.log)
+    stop(workers.processes[0])
+
+    good = lines_of(workers, "request-good")
+    assert [line["message"] for line in good if line["logger"] == "src.probe"] == ["hello"]
+    assert any("Job OK" in line["message"] for line in good)
+
+    bad = lines_of(workers, "request-bad")
+    assert [line["message"] for line in bad].count("failure callback") == 3
+    assert sum("exception raised while executing" in line["message"] for line in bad) == 3
+
+    about_jobs = [line for line in parse_lines(workers.log) if "src.probe" in str(line)]
+    assert {line.get("request_id") for line in about_jobs} == {"request-good", "request-bad"}
+
+
+def test_the_lines_about_a_job_whose_process_dies_have_the_id_and_those_after_it_have_none(
+    workers: Workers,
+) -> None:
+    workers.queue.enqueue("src.probe.jobs.die", meta={"request_id": "request-die"})
+    production_worker(workers)
+    wait_until(lambda: workers.queue.failed_job_registry.count == 1, what=workers.log)
+    stop(workers.processes[0])
+    lines = parse_lines(workers.log)
+    assert any("terminated unexpectedly" in line["message"] for line in lines_of(workers, "request-die"))
+    [last] = [line for line in lines if "stopping, after" in line["message"]]
+    assert "request_id" not in last
+
+
+def test_a_job_that_no_request_led_to_has_its_own_id_in_its_lines(workers: Workers) -> None:
+    job = workers.queue.enqueue("src.probe.jobs.say", "hello")
+    production_worker(workers)
+    wait_until(lambda: job.is_finished, what=workers.log)
+    assert "hello" in [line["message"] for line in lines_of(workers, job.id)]

@@ -1,0 +1,284 @@
+"""Who may talk to the API: keys, host names, origins; on a real server where the connection counts."""
+
+import base64
+import http.client
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI, WebSocket
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from src.kit import settings
+from src.kit.web import security
+from tests.conftest import ROOT, wait_until
+from tools.ports import free_port
+
+KEYS = (secrets.token_hex(16), "kéy-" + secrets.token_hex(16))
+PATHS = (
+    "/",
+    "/version",
+    "/docs",
+    "/openapi.json",
+    "/api/v1/nowhere",
+    "/health",
+    "/health/live/",
+    "/HEALTH/LIVE",
+)
+
+
+@pytest.fixture
+def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
+    """Makes a client of an application with one route, guarded according to the given variables."""
+
+    def make(**environment: str) -> TestClient:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        settings.get_settings.cache_clear()
+        app = FastAPI()
+
+        @app.get("/thing")
+        @app.post("/thing")
+        def thing() -> str:
+            return "here it is"
+
+        @app.get("/health/live")
+        def live() -> str:
+            return "alive"
+
+        security.install(app)
+        return TestClient(app, base_url="http://localhost:8000")
+
+    yield make
+    settings.get_settings.cache_clear()
+
+
+@pytest.fixture
+def client(make_client: Callable[..., TestClient]) -> TestClient:
+    """A client of an application that asks for a key."""
+    return make_client(API_KEYS=",".join(KEYS))
+
+
+def basic(credentials: str | bytes) -> dict[bytes, bytes]:
+    content = credentials.encode() if isinstance(credentials, str) else credentials
+    return {b"Authorization": b"Basic " + base64.b64encode(content)}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_opens_in_the_header_and_as_a_password(client: TestClient, key: str) -> None:
+    assert client.get("/thing", headers={b"X-API-Key": key.encode()}).status_code == 200
+    for user in ("", "anybody"):
+        assert client.get("/thing", headers=basic(f"{user}:{key}")).status_code == 200
+    assert client.get("/thing", headers={b"X-API-Key": b"wrong", **basic(f":{key}")}).status_code == 200
+
+
+def test_without_keys_everybody_may_come_in(make_client: Callable[..., TestClient]) -> None:
+    assert make_client().get("/thing").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"X-API-Key": b""},
+        {b"X-API-Key": KEYS[0][:-1].encode()},
+        {b"X-API-Key": KEYS[0].encode() + b"x"},
+        {b"X-API-Key": ",".join(KEYS).encode()},
+        {b"X-API-Key": b"\xff\xfe"},
+        {b"Authorization": b"Basic"},
+        {b"Authorization": b"Basic %%%"},
+        {b"Authorization": b"Basic \xff\xff"},
+        {b"Authorization": b"Basic " + base64.b64encode(KEYS[0].encode())},
+        {b"Authorization": b"Bearer " + KEYS[0].encode()},
+        {b"Authorization": b"Digest " + base64.b64encode(b":" + KEYS[0].encode())},
+        basic(b"\xff:\xfe\x00"),
+        basic(f"{KEYS[0]}:"),
+        basic(f":{KEYS[0]} "),
+        basic(f":{KEYS[0]}:"),
+    ],
+    ids=lambda headers: repr(headers)[:60],
+)
+def test_anything_else_is_a_401(client: TestClient, headers: dict[bytes, bytes]) -> None:
+    response = client.get("/thing", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Basic ")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "X-API-Key" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_but_health_needs_a_key(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 401
+    assert client.get(path, headers={"X-API-Key": KEYS[0]}).status_code != 401
+
+
+def test_health_needs_none_and_may_be_asked_by_address(client: TestClient) -> None:
+    assert client.get("/health/live", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({b"Sec-Fetch-Site": b"cross-site", **basic(f":{KEYS[0]}")}, 403),
+        ({b"Sec-Fetch-Site": b"cross-site", b"X-API-Key": KEYS[0].encode()}, 200),
+        ({b"Sec-Fetch-Site": b"same-origin", **basic(f":{KEYS[0]}")}, 200),
+        (basic(f":{KEYS[0]}"), 200),
+    ],
+)
+def test_another_site_can_not_use_the_password_of_the_browser(
+    client: TestClient, headers: dict[bytes, bytes], status: int
+) -> None:
+    assert client.post("/thing", headers=headers).status_code == status
+    assert client.get("/thing", headers=headers).status_code == 200, "nothing is changed by looking"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8000",
+        "LOCALHOST",
+        "127.0.0.1:80",
+        "[::1]",
+        "[::1]:8000",
+        "fastapi:8000",
+        "a.example.com",
+    ],
+)
+def test_a_known_host_is_answered(make_client: Callable[..., TestClient], host: str) -> None:
+    client = make_client(ALLOWED_HOSTS="localhost, 127.0.0.1, [::1], fastapi, *.Example.com")
+    assert client.get("/thing", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.test",
+        "",
+        "localhost.evil.test",
+        "evil.test:8000",
+        "localhost:evil",
+        "[::1",
+        "::1",
+        "localhost@evil",
+        "\xff",
+    ],
+)
+def test_a_foreign_host_is_a_400_that_says_what_to_do(
+    make_client: Callable[..., TestClient], host: str
+) -> None:
+    response = make_client().get("/thing", headers={b"Host": host.encode("latin-1")})
+    assert response.status_code == 400
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "ALLOWED_HOSTS" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["example.com", "evilexample.com"])
+def test_a_wildcard_stands_for_names_below_only(make_client: Callable[..., TestClient], host: str) -> None:
+    client = make_client(ALLOWED_HOSTS="*.example.com")
+    assert client.get("/thing", headers={"Host": host}).status_code == 400
+
+
+def test_no_page_of_another_origin_may_read_unless_it_is_listed(
+    make_client: Callable[..., TestClient],
+) -> None:
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    answer = make_client(API_KEYS=KEYS[0]).options("/thing", headers=asked)
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+    client = make_client(CORS_ORIGINS="https://a.example,https://b.example")
+    asked["Access-Control-Request-Headers"] = "X-API-Key"
+    answer = client.options("/thing", headers=asked)
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, "https://a.example")
+    refused = client.get("/thing", headers={"Origin": "https://a.example"})
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, "https://a.example")
+    foreign = client.get("/thing", headers={"Origin": "https://c.example", "X-API-Key": KEYS[0]})
+    assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+def test_a_websocket_needs_a_key_too(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(API_KEYS=KEYS[0])
+    app = client.app
+    assert isinstance(app, FastAPI)
+
+    @app.websocket("/socket")
+    async def endpoint(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        await websocket.close()
+
+    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("ws://localhost/socket"):
+        pass
+    assert refused.value.code == 1008
+    with client.websocket_connect("ws://localhost/socket", headers={"X-API-Key": KEYS[0]}) as connection:
+        assert connection.receive_text() == "hello"
+
+
+def test_the_documentation_can_ask_for_the_key(client: TestClient) -> None:
+    schema = client.get("/openapi.json", headers={"X-API-Key": KEYS[0]}).json()
+    schemes = schema["components"]["securitySchemes"]
+    assert (schemes["ApiKey"]["name"], schemes["Basic"]["scheme"]) == ("X-API-Key", "basic")
+    assert schema["security"] == [{"ApiKey": []}, {"Basic": []}]
+    assert schema["paths"]["/health/live"]["get"]["security"] == []
+    assert "security" not in schema["paths"]["/thing"]["get"]
+
+
+@pytest.fixture(params=["uvicorn", "gunicorn"])
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """The port of a real server that asks for a key; nothing behind it is there."""
+    port = free_port()
+    if request.param == "uvicorn":
+        command = ["uvicorn", "src.main:app", "--port", str(port)]
+    else:
+        command = ["gunicorn", "-c", "gunicorn.conf.py", "--bind", f"127.0.0.1:{port}"]
+    environment = {
+        "API_KEYS": KEYS[0],
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'app.db'}",
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "WEB_CONCURRENCY": "1",
+    }
+    log = tmp_path / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], cwd=ROOT, env=os.environ | environment,
+        stdout=log.open("wb"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: answers(port), 30, f"the server: {log}")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(port: int) -> bool:
+    try:
+        return exchange(port, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").startswith(
+            b"HTTP/1.1 200"
+        )
+    except OSError:
+        return False
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """Send the beginning of a request, and return what comes back first."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.recv(65536)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nowhere", "/"])
+def test_the_answer_comes_before_the_body(port: int, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n".encode()
+    assert exchange(port, head).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_client_that_sends_a_lot_reads_the_401(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", "/nowhere", body=bytes(20_000_000))
+    assert connection.getresponse().status == 401

@@ -1,0 +1,345 @@
+"""The supervisor: hand-over without a gap, broken code, crashes, and an end without leftovers."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from src.reload.generation import REFUSED
+from tests.conftest import wait_until
+from tests.reload.program import MAIN, Program
+
+CHANGED = "CODE CHANGED - Restarting worker to load new code"
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    program = Program(tmp_path)
+    yield program
+    program.kill_all()
+
+
+@pytest.fixture
+def running(program: Program) -> Program:
+    program.start()
+    program.wait_for("working", 1)
+    program.wait_for_log("New worker at work")
+    return program
+
+
+def test_a_save_brings_a_new_generation_and_the_old_one_leaves(running: Program) -> None:
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for("working", 2)
+    running.wait_for("left", 1)
+    running.wait_for_log(CHANGED)
+    said = (running.folder / "said").read_text()
+    assert said.index("working 2") < said.index("left 1")
+    lines = [line for line in running.log.splitlines() if "DEBUG" not in line][-3:]
+    assert lines[0] == "INFO Code change detected: version.py"
+    assert lines[1] == f"INFO {CHANGED}"
+    assert lines[2].startswith("INFO New worker at work after 0.")
+
+
+def test_the_hand_over_is_logged_only_when_the_old_one_takes_nothing_new(program: Program) -> None:
+    slow = MAIN.replace(
+        "    generation.quiet()",
+        '    while Path("deaf").exists():\n        time.sleep(0.01)\n    generation.quiet()',
+    )
+    program.save("main.py", slow)
+    (program.folder / "deaf").touch()
+    program.start()
+    program.wait_for("working", 1)
+    program.save("version.py", "VERSION = 2\n")
+    program.wait_for("working", 2)
+    assert CHANGED not in program.log
+    (program.folder / "deaf").unlink()
+    program.wait_for_log(CHANGED)
+
+
+def test_saves_during_long_work_leave_one_draining_and_one_current_generation(running: Program) -> None:
+    busy = running.folder / "busy"
+    first = running.wait_for("working", 1)
+    busy.touch()
+    running.save("version.py", "VERSION = 2\n")
+    second = running.wait_for("working", 2)
+    running.wait_for("quiet", 1)
+    running.save("version.py", "VERSION = 3\n")
+    running.wait_for("working", 3)
+    running.wait_for_log(CHANGED, 2)
+    assert psutil.pid_exists(first)
+    assert psutil.pid_exists(second)
+    busy.unlink()
+    running.wait_for("left", 1)
+    running.wait_for("left", 2)
+    wait_until(lambda: not psutil.pid_exists(first) and not psutil.pid_exists(second), what="both to leave")
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "reason"),
+    [
+        ("VERSION = (\n", "pkg/version.py:1", "SyntaxError"),
+        ("import nothing_of_this_name\n", "pkg/version.py:1", "ModuleNotFoundError"),
+        ("\nVERSION = 1 / 0\n", "pkg/version.py:2", "ZeroDivisionError"),
+        ("import sys\nsys.exit(7)\n", "pkg/version.py:2", "SystemExit: 7"),
+    ],
+)
+def test_broken_code_never_takes_over(running: Program, content: str, place: str, reason: str) -> None:
+    running.save("version.py", content)
+    running.wait_for_log("ERROR Code can't be loaded, the last good code works on")
+    error = next(line for line in running.log.splitlines() if line.startswith("ERROR"))
+    assert place in error
+    assert reason in error
+    assert running.said("quiet") == []
+    assert CHANGED not in running.log
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for("working", 2)
+    running.wait_for_log(CHANGED)
+
+
+def test_an_import_that_hangs_is_broken_code(program: Program) -> None:
+    program.start('{"import_timeout": 2}')
+    program.wait_for("working", 1)
+    program.save("version.py", "import time\ntime.sleep(600)\n")
+    program.wait_for_log("pkg/version.py:2: the import takes longer than 2 s")
+    program.save("version.py", "VERSION = 2\n")
+    program.wait_for("working", 2)
+
+
+@pytest.mark.parametrize("name", ["version.py", "__init__.py"])
+def test_code_that_is_broken_from_the_beginning_is_waited_for(program: Program, name: str) -> None:
+    program.save(name, "VERSION = (\n")
+    program.start()
+    program.wait_for_log(f"waiting for the next save: pkg/{name}:1: SyntaxError")
+    program.save(name, "VERSION = 2\n")
+    program.wait_for("working", 2 if name == "version.py" else 1)
+
+
+REFUSAL = f"import sys\nsys.exit({REFUSED})\n"
+
+
+def test_a_program_that_refuses_to_start_ends_the_supervisor(program: Program) -> None:
+    program.save("version.py", REFUSAL)
+    program.start()
+    assert program.wait() == REFUSED
+    wait_until(lambda: not program.processes(), what="its processes to end")
+    assert "Code can't be loaded" not in program.log
+
+
+def test_code_that_refuses_to_start_never_takes_over(running: Program) -> None:
+    running.save("version.py", REFUSAL)
+    running.wait_for_log(
+        "Code can't be loaded, the last good code works on: pkg/version.py:2: it refuses to start"
+    )
+    running.save("version.py", "VERSION = 3\n")
+    running.wait_for("working", 3)
+
+
+def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program) -> None:
+    for version in range(2, 9):
+        running.save("version.py", f"VERSION = {version}\n")
+        running.wait_for("working", version)
+
+
+def test_a_cleaned_up_cache_is_made_again(program: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
+    temporary = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TMPDIR", str(temporary))
+        program.start()
+    program.wait_for_log("New worker at work")
+    shutil.rmtree(next(temporary.glob("reload-*")))
+    program.save("version.py", "VERSION = 2\n")
+    program.wait_for("working", 2)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert not list(temporary.glob("reload-*"))
+
+
+def test_many_files_at_once_give_one_hand_over(running: Program) -> None:
+    for number in range(500):
+        (running.folder / "pkg" / f"module_{number}.py").write_text("X = 1\n")
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for("working", 2)
+    running.wait_for_log(CHANGED)
+    assert running.log.count(CHANGED) == 1
+
+
+def test_a_save_during_a_hand_over_is_not_missed(program: Program) -> None:
+    program.save("main.py", MAIN.replace("    stop =", "    time.sleep(0.3)\n    stop ="))
+    program.start()
+    program.wait_for("working", 1)
+    program.save("version.py", "VERSION = 2\n")
+    program.wait_for_log("Code change detected: version.py")
+    program.save("version.py", "VERSION = 3\n")
+    program.wait_for("working", 3)
+    assert program.said("working")[-1][0] == "3"
+
+
+def test_a_touched_file_is_no_change(running: Program) -> None:
+    (running.folder / "pkg" / "version.py").touch()
+    running.save("main.py", MAIN)
+    running.save("other.py", "")
+    running.wait_for_log("Code change detected: other.py")
+    assert "main.py" not in running.log
+    assert "version.py" not in running.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_work_finish_and_leaves_nothing_behind(
+    running: Program, number: signal.Signals
+) -> None:
+    (running.folder / "busy").touch()
+    running.signal(number)
+    running.wait_for("quiet", 1)
+    assert running.said("left") == []
+    (running.folder / "busy").unlink()
+    assert running.wait() == 0
+    assert running.said("left")
+    assert running.processes() == []
+
+
+def test_a_signal_while_it_starts_ends_it(program: Program) -> None:
+    program.save("version.py", "import time\ntime.sleep(600)\n")
+    program.start()
+    wait_until(lambda: len(program.processes()) >= 3, what="a generation that starts")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert program.processes() == []
+
+
+def test_a_signal_during_a_hand_over_ends_it(running: Program) -> None:
+    before = len(running.processes())
+    running.save("version.py", "import time\ntime.sleep(600)\n")
+    wait_until(lambda: len(running.processes()) > before, what="the next generation")
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    assert running.said("left")
+    assert running.processes() == []
+
+
+def test_a_signal_while_one_drains_waits_for_it(running: Program) -> None:
+    (running.folder / "busy").touch()
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for_log(CHANGED)
+    running.signal(signal.SIGTERM)
+    running.wait_for("quiet", 2)
+    assert running.said("left") == []
+    (running.folder / "busy").unlink()
+    assert running.wait() == 0
+    assert {version for version, _ in running.said("left")} == {"1", "2"}
+    assert running.processes() == []
+
+
+def test_a_signal_while_it_waits_for_good_code_ends_it(program: Program) -> None:
+    program.save("version.py", "VERSION = (\n")
+    program.start()
+    program.wait_for_log("waiting for the next save")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert program.processes() == []
+
+
+def test_a_signal_while_it_backs_off_ends_it(program: Program) -> None:
+    program.save("main.py", MAIN.replace("    stop.wait()", "    os._exit(5)"))
+    program.start()
+    program.wait_for_log("starting it again in 0.8 s")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert program.processes() == []
+
+
+def test_a_second_signal_kills_at_once(running: Program) -> None:
+    (running.folder / "busy").touch()
+    running.signal(signal.SIGTERM)
+    running.wait_for("quiet", 1)
+
+    def insist() -> bool:  # a signal right after the first one counts as the same
+        if "at once" in running.log:
+            return True
+        running.signal(signal.SIGTERM)
+        return False
+
+    wait_until(insist, what="the kill")
+    assert running.wait() == 128 + signal.SIGTERM
+    assert running.said("left") == []
+    assert running.processes() == []
+
+
+def test_ctrl_c_for_the_whole_process_group_lets_the_work_finish(running: Program) -> None:
+    (running.folder / "busy").touch()
+    os.killpg(running.pid, signal.SIGINT)
+    running.wait_for("quiet", 1)
+    (running.folder / "busy").unlink()
+    assert running.wait() == 0
+    assert running.said("left")
+    assert running.processes() == []
+
+
+def test_a_killed_supervisor_leaves_nothing_behind(running: Program) -> None:
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for_log(CHANGED)
+    running.signal(signal.SIGKILL)
+    running.wait_for("left", 2)
+    wait_until(lambda: not running.processes(), what="all processes to end")
+
+
+def test_a_killed_generation_is_replaced(running: Program) -> None:
+    for _ in range(3):
+        generations = len(running.said("working"))
+        os.kill(running.said("working")[-1][1], signal.SIGKILL)
+        wait_until(partial(lambda before: len(running.said("working")) > before, generations))
+    assert "was killed (SIGKILL): starting it again in 0.1 s" in running.log
+
+
+def test_a_killed_fork_server_is_replaced(running: Program) -> None:
+    server = wait_until(
+        lambda: [
+            p
+            for p in running.processes()
+            if "forkserver" in " ".join(p.cmdline()) and p.ppid() == running.pid
+        ],
+        what="the fork server",
+    )
+    server[0].kill()
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for("working", 2)
+    running.wait_for_log(CHANGED)
+
+
+def test_after_too_many_crashes_in_a_row_it_gives_up(program: Program) -> None:
+    program.save("main.py", MAIN.replace("    stop.wait()", "    os._exit(5)"))
+    program.start('{"max_restarts": 3}')
+    assert program.wait() == 1
+    assert len(program.said("working")) == 4
+    assert "ended by itself (exit code 5), 4 times in a row: giving up" in program.log
+    assert program.processes() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_thirty_hand_overs_leak_nothing(running: Program) -> None:
+    def measure() -> tuple[int, int]:
+        wait_until(lambda: len(running.processes()) == 4, what="supervisor, two helpers, one generation")
+        return len(list(Path(f"/proc/{running.pid}/fd").iterdir())), psutil.Process(
+            running.pid
+        ).memory_info().rss
+
+    hand_overs = 0
+
+    def hand_over() -> None:
+        nonlocal hand_overs
+        hand_overs += 1
+        running.save("version.py", f"VERSION = {100 + hand_overs}\n")
+        running.wait_for_log(CHANGED, hand_overs)
+
+    for _ in range(5):
+        hand_over()
+    files, memory = measure()
+    for _ in range(30):
+        hand_over()
+    files_after, memory_after = measure()
+    assert files_after == files
+    assert memory_after < memory * 1.05

@@ -1,0 +1,381 @@
+"""The sales API against a real Redis, on each database, with jobs run by a real worker."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fastapi.testclient import TestClient
+from redis import Redis
+
+from tests.conftest import ROOT, wait_until
+
+HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+IMPORTS = "/api/v1/sales/imports"
+
+
+def sales_csv(rows: int) -> tuple[bytes, Decimal]:
+    """A file of so many rows, and what they add up to."""
+    out = io.StringIO(HEADER)
+    out.seek(0, 2)
+    total = Decimal(0)
+    for i in range(rows):
+        quantity, price = i % 17 - 3, Decimal(i % 1000) / 100
+        country = ("France", "Norway", "EIRE")[i % 3]
+        out.write(
+            f"{i // 5},P{i % 40},It {i},{quantity},2010-12-{i % 28 + 1:02} 08:26:00,{price},1.0,{country}\n"
+        )
+        total += quantity * price
+    return out.getvalue().encode(), total
+
+
+@pytest.fixture
+def client(stack: dict[str, str]) -> Iterator[TestClient]:
+    from src.main import app
+
+    with TestClient(app) as client:
+        yield client
+
+
+@contextmanager
+def started_worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", "src.rq_worker"], env=stack, cwd=ROOT)
+    yield process
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+@pytest.fixture
+def worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    with started_worker(stack) as process:
+        yield process
+
+
+def upload(client: TestClient, data: bytes, name: str = "sales.csv") -> Any:
+    return client.post(IMPORTS, files={"file": (name, data)})
+
+
+def ended(client: TestClient, import_id: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        view: dict[str, Any] = client.get(f"{IMPORTS}/{import_id}").json()
+        return view if view["status"] in ("finished", "failed") else None
+
+    return wait_until(look, 60, "the import to end")
+
+
+def test_an_import_adds_up_exactly(client: TestClient, worker: object) -> None:
+    data, total = sales_csv(3000)
+    response = upload(client, data)
+    assert response.status_code == 202
+    assert response.json()["status"] == "queued"
+    assert response.headers["location"] == f"{IMPORTS}/{response.json()['id']}"
+    view = ended(client, response.json()["id"])
+    assert view["status"] == "finished"
+    assert (view["rows_total"], view["rows_done"], view["rows_rejected"]) == (3000, 3000, 0)
+    for group_by, groups in (("day", 28), ("country", 3), ("product", 40)):
+        summary = client.get("/api/v1/sales/summary", params={"group_by": group_by}).json()
+        assert Decimal(summary["total"]) == total
+        assert sum(Decimal(group["revenue"]) for group in summary["groups"]) == total
+        assert len(summary["groups"]) == groups
+    days = client.get("/api/v1/sales/summary?group_by=day&from=2010-12-02&to=2010-12-03").json()
+    assert [group["key"] for group in days["groups"]] == ["2010-12-02", "2010-12-03"]
+
+
+@pytest.mark.skipif(
+    not os.environ.get("SALES_DATA_DIR"),
+    reason="SALES_DATA_DIR names no folder with online_retail_10k.csv and figures.json",
+)
+def test_the_published_sample_gives_the_published_figures(client: TestClient, worker: object) -> None:
+    folder = os.environ["SALES_DATA_DIR"]
+    figures = json.loads(Path(folder, "figures.json").read_text())
+    ended(client, upload(client, Path(folder, "online_retail_10k.csv").read_bytes()).json()["id"])
+    for group_by in ("country", "day"):
+        summary = client.get(f"/api/v1/sales/summary?group_by={group_by}").json()
+        assert summary["total"] == figures["total"]
+        assert {group["key"]: group["revenue"] for group in summary["groups"]} == figures[f"by_{group_by}"]
+
+
+def test_the_same_bytes_are_one_import(client: TestClient, worker: object) -> None:
+    data, total = sales_csv(10)
+    first = upload(client, data, "a.csv")
+    second = upload(client, data, "b.csv")
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert first.json()["id"] == second.json()["id"]
+    ended(client, first.json()["id"])
+    assert upload(client, data).status_code == 200
+    assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
+
+
+def test_a_failed_file_says_why_and_may_come_again(client: TestClient, worker: object) -> None:
+    first = upload(client, b"\x00\x01\x02 not a table")
+    view = ended(client, first.json()["id"])
+    assert view["status"] == "failed"
+    assert view["reason"].endswith(".")
+    assert view["errors"] == [{"line": 1, "column": None, "reason": view["reason"]}]
+    second = upload(client, b"\x00\x01\x02 not a table")
+    assert second.status_code == 202
+    assert second.json()["id"] != first.json()["id"]
+
+
+def fail_for_good(import_id: str) -> None:
+    """What happens to an import whose job has used up its tries."""
+    from src.sales import imports
+
+    imports.give_up(uuid.UUID(import_id), "The job failed for good: ValueError: out of luck")
+
+
+def test_an_import_that_failed_for_good_is_retried_by_a_request(
+    client: TestClient, stack: dict[str, str]
+) -> None:
+    data, total = sales_csv(3000)
+    import_id = upload(client, data).json()["id"]
+    fail_for_good(import_id)
+    assert client.get(f"{IMPORTS}/{import_id}").json()["reason"].endswith("out of luck")
+    assert f'data-retry="{import_id}"' in client.get("/").text
+    response = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert response.status_code == 202
+    assert response.headers["location"] == f"{IMPORTS}/{import_id}"
+    assert (response.json()["status"], response.json()["reason"]) == ("queued", None)
+    with started_worker(stack):
+        assert ended(client, import_id)["rows_done"] == 3000
+    assert "data-retry" not in client.get("/").text.partition("<script>")[0]
+    assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
+
+
+def test_the_sweep_does_not_take_an_old_failure_for_that_of_the_retry(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from rq.job import JobStatus
+
+    from src.kit.queue import enqueue as job_queue
+    from src.sales import jobs
+
+    import_id = upload(client, sales_csv(10)[0]).json()["id"]
+    job = job_queue.find_job(import_id)
+    assert job
+    job_queue.get_queue().remove(job)
+    job.set_status(JobStatus.FAILED)
+    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    job_queue.run_sweeps()
+    assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "failed"
+    assert client.post(f"{IMPORTS}/{import_id}/retry").status_code == 202
+    job_queue.run_sweeps()
+    assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "queued"
+    assert job_queue.get_queue().job_ids == [import_id]
+
+
+def test_a_file_that_cannot_be_read_fails_again_with_the_same_reason(
+    client: TestClient, worker: object
+) -> None:
+    view = ended(client, upload(client, b"\x00\x01\x02 not a table").json()["id"])
+    assert client.post(f"{IMPORTS}/{view['id']}/retry").status_code == 202
+    again = ended(client, view["id"])
+    assert (again["status"], again["reason"]) == ("failed", view["reason"])
+
+
+def test_only_what_failed_can_be_retried(client: TestClient) -> None:
+    data, _ = sales_csv(10)
+    import_id = upload(client, data).json()["id"]
+    waiting = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert (waiting.status_code, waiting.json()["status"]) == (409, 409)
+    assert "queued" in waiting.json()["detail"]
+    assert client.post(f"{IMPORTS}/{uuid.UUID(int=0)}/retry").status_code == 404
+    fail_for_good(import_id)
+    assert upload(client, data).status_code == 202
+    replaced = client.post(f"{IMPORTS}/{import_id}/retry")
+    assert replaced.status_code == 409
+    assert "uploaded again" in replaced.json()["detail"]
+
+
+def test_a_bad_row_is_rejected_with_line_and_column_and_the_rest_is_kept(
+    client: TestClient, worker: object
+) -> None:
+    data, _ = sales_csv(4)
+    lines = data.decode().splitlines()
+    lines[2] = lines[2].replace("2010-12-02", "2010-13-02")
+    view = ended(client, upload(client, "\n".join(lines).encode()).json()["id"])
+    assert (view["rows_total"], view["rows_done"], view["rows_rejected"]) == (4, 3, 1)
+    assert view["errors"][0]["line"] == 3
+    assert view["errors"][0]["column"] == "InvoiceDate"
+
+
+def test_events_tell_the_progress_until_the_end(client: TestClient, worker: object) -> None:
+    data, _ = sales_csv(20_000)
+    import_id = upload(client, data).json()["id"]
+    with client.stream("GET", f"{IMPORTS}/{import_id}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        views = [json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:")]
+    assert views[-1]["status"] == "finished"
+    done = [view["rows_done"] for view in views]
+    assert done == sorted(done)
+    assert done[-1] == 20_000
+
+
+def test_a_job_killed_half_way_is_retried_and_the_figures_are_exact(
+    client: TestClient, worker: subprocess.Popen[bytes]
+) -> None:
+    data, total = sales_csv(60_000)
+    import_id = upload(client, data).json()["id"]
+    wait_until(lambda: client.get(f"{IMPORTS}/{import_id}").json()["rows_done"], 30, "the first rows")
+    (job,) = psutil.Process(worker.pid).children()
+    job.send_signal(signal.SIGKILL)
+    view = ended(client, import_id)
+    assert (view["status"], view["rows_done"]) == ("finished", 60_000)
+    assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
+
+
+def test_an_import_that_redis_never_saw_is_found_by_the_sweep(
+    client: TestClient, redis_url: str, stack: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from src.kit.queue import enqueue as job_queue
+    from src.sales import jobs
+
+    data, _ = sales_csv(10)
+    import_id = upload(client, data).json()["id"]
+    Redis.from_url(redis_url).flushall()
+    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    job_queue.run_sweeps()
+    job_queue.run_sweeps()
+    assert job_queue.get_queue().job_ids == [import_id]
+
+
+def test_however_many_workers_look_at_once_only_one_sweeps(stack: dict[str, str]) -> None:
+    from src.kit.queue import enqueue as job_queue
+    from src.kit.queue import maintenance
+
+    swept: list[int] = []
+    begin = threading.Barrier(8)
+
+    def look(number: int) -> None:
+        begin.wait()
+        maintenance.run_round(job_queue.get_queue(), f"worker-{number}", lambda: swept.append(number))
+
+    threads = [threading.Thread(target=look, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(swept) == 1
+
+
+def test_a_superseded_job_that_ends_does_not_look_like_a_lost_import(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from rq.job import JobStatus
+
+    from src.kit.queue import enqueue as job_queue
+    from src.sales import jobs
+
+    import_id = upload(client, sales_csv(10)[0]).json()["id"]
+    job = job_queue.find_job(import_id)
+    assert job
+    job.set_status(JobStatus.FINISHED)  # by the old one, while the new one waits
+    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    job_queue.run_sweeps()
+    assert job_queue.get_queue().job_ids == [import_id]
+
+
+def test_two_attempts_at_once_store_every_row_once(client: TestClient) -> None:
+    from src.sales import imports
+    from src.sales.importer import SalesFile, SalesRow
+
+    data, _ = sales_csv(10)
+    import_id = uuid.UUID(upload(client, data).json()["id"])
+    rows = [row for row in SalesFile(lambda: iter([data])).rows() if isinstance(row, SalesRow)]
+    old = imports.Attempt(import_id)
+    old.store(rows[:5], [])
+    new = imports.Attempt(import_id)
+    with pytest.raises(imports.Superseded):
+        old.store(rows[5:], [])
+    new.store(rows, [])
+    new.finish()
+    with pytest.raises(imports.Superseded):
+        old.finish()
+    assert client.get(f"{IMPORTS}/{import_id}").json()["rows_done"] == 10
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", f"{IMPORTS}/{uuid.UUID(int=0)}", 404),
+        ("GET", f"{IMPORTS}/{uuid.UUID(int=0)}/events", 404),
+        ("GET", f"{IMPORTS}/not-a-uuid", 422),
+        ("GET", "/api/v1/sales/summary", 422),
+        ("GET", "/api/v1/sales/summary?group_by=weather", 422),
+        ("GET", "/api/v1/sales/summary?group_by=day&from=2011-01-01&to=2010-01-01", 422),
+        ("GET", "/api/v1/sales/summary?group_by=day&from=yesterday", 422),
+        ("GET", "/api/v1/sales/summary?group_by=day&limit=0", 422),
+        ("POST", IMPORTS, 422),
+        ("PUT", IMPORTS, 405),
+        ("GET", "/nowhere", 404),
+    ],
+)
+def test_errors_are_problem_details(client: TestClient, method: str, path: str, status: int) -> None:
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert problem["detail"]
+
+
+def test_before_the_migrations_it_asks_to_come_again(client: TestClient) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    command.downgrade(Config(toml_file=ROOT / "pyproject.toml"), "base")
+    for path in (IMPORTS, "/api/v1/sales/summary?group_by=day"):
+        response = client.get(path)
+        assert response.status_code == 503
+        assert "no tables yet" in response.json()["detail"]
+
+
+def test_a_file_over_the_limit_is_refused_and_nothing_is_stored(client: TestClient) -> None:
+    response = upload(client, b"x" * (50 * 1024 * 1024 + 1))
+    assert response.status_code == 413
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "MAX_UPLOAD_MB" in response.json()["detail"]
+    assert client.get(IMPORTS).json() == []
+
+
+def test_the_page_shows_imports_pictures_and_who_runs_which_code(client: TestClient, worker: object) -> None:
+    assert "Nothing imported yet." in client.get("/").text
+    data, _ = sales_csv(100)
+    ended(client, upload(client, data, "<script>alert(1)</script>.csv").json()["id"])
+    page = client.get("/").text
+    code = client.get("/version").json()["code"]
+    assert page.count("<svg") == 2
+    assert "<script>alert" not in page
+    assert page.count(f"<code>{code}</code>") == 2
+
+
+def test_openapi_has_examples_and_problems(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    assert schema["components"]["schemas"]["ImportView"]["examples"]
+    assert "Problem" in schema["components"]["schemas"]
+    assert set(schema["paths"]) >= {
+        IMPORTS,
+        "/api/v1/sales/summary",
+        "/health/live",
+        "/health/ready",
+        "/version",
+    }

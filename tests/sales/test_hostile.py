@@ -1,0 +1,330 @@
+"""Hostile uploads, files and parameters: refused with a reason; nothing is stored, leaked or harmed."""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.conftest import ROOT, empty_database, wait_until
+from tests.kit.hostile_server import (
+    FAULTS,
+    LEAKS,
+    Answer,
+    Server,
+    assert_tells_nothing,
+    get,
+    running_api,
+)
+from tests.sales.hostile_files import BAD_CELLS, HEADER, ROW, TEXTS, UNREADABLE, row
+from tests.sales.hostile_uploads import (
+    EVENTS,
+    FILE,
+    IMPORTS,
+    NAMES,
+    PARAMETERS,
+    UPLOADS,
+    Refused,
+    events,
+    form,
+    upload,
+)
+from tools.redis_binary import running_redis
+
+GOOD_ROWS = 300
+
+
+class Sales:
+    """The API and a worker on a database of their own."""
+
+    def __init__(self, folder: Path, server: Server, redis_url: str, database_url: str) -> None:
+        self.server = server
+        self.engine = create_engine(database_url)
+        self._log = folder / "worker.log"
+        environment = os.environ | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+        with self._log.open("wb") as log:
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "src.rq_worker"], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        self.worker.terminate()
+        self.worker.wait(60)
+        self.engine.dispose()
+
+    def ask(self, request: bytes | Iterable[bytes]) -> Answer:
+        """The answer to a request after which the server closes."""
+        answer = self.server.exchange(request, seconds=60)[-1]
+        assert_tells_nothing(answer)
+        return answer
+
+    def accept(self, data: bytes, disposition: str = FILE) -> str:
+        """Upload a file, which is accepted; the import's id."""
+        answer = self.ask(upload(form(data, disposition)))
+        assert answer.status == 202, answer
+        import_id: str = json.loads(answer.body)["id"]
+        return import_id
+
+    def ended(self, import_id: str, seconds: float = 60) -> dict[str, Any]:
+        """The import when it has finished or failed."""
+
+        def look() -> dict[str, Any] | None:
+            view: dict[str, Any] = json.loads(self.ask(get(f"{IMPORTS}/{import_id}")).body)
+            return view if view["status"] in ("finished", "failed") else None
+
+        return wait_until(look, seconds, "the import to end")
+
+    def run(self, data: bytes) -> dict[str, Any]:
+        """Import a file."""
+        return self.ended(self.accept(data))
+
+    def rows(self, statement: str, **values: str) -> list[Any]:
+        """What the database answers."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(statement), values))
+
+    def stored(self) -> dict[str, int]:
+        """How much the tables hold."""
+        tables = ("sales_imports", "sales_import_chunks", "sales_lines")
+        return {table: self.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
+
+    def processes(self) -> list[psutil.Process]:
+        """Of the API and of the worker, jobs included."""
+        worker = psutil.Process(self.worker.pid)
+        return [*self.server.processes(), worker, *worker.children(recursive=True)]
+
+    def worker_log(self) -> str:
+        """All that the worker has said."""
+        return self._log.read_text("utf-8", errors="replace")
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def sales(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sales]:
+    folder = tmp_path_factory.mktemp("hostile")
+    database_url = empty_database(request.param, request, folder)
+    (folder / "redis").mkdir()
+    with (
+        running_redis(folder / "redis") as redis_url,
+        running_api(folder, redis_url, database_url, "tests.sales.impatient_app:app") as server,
+    ):
+        sales = Sales(folder, server, redis_url, database_url)
+        sales.run(f"{HEADER}\n{ROW}\n".encode())  # the first one makes connections and loads what is lazy
+        yield sales
+        sales.stop()
+
+
+@pytest.fixture(autouse=True)
+def unharmed(sales: Sales) -> Iterator[None]:
+    processes = sales.server.processes()
+    yield
+    sales.server.assert_unharmed(processes)
+    assert sales.worker.poll() is None
+    assert not FAULTS.search(log := sales.worker_log()), log
+
+
+@pytest.mark.parametrize("case", UPLOADS.values(), ids=UPLOADS.keys())
+def test_a_hostile_upload_is_refused_and_nothing_is_stored(sales: Sales, case: Refused) -> None:
+    before = sales.stored()
+    answer = sales.ask(case.request)
+    assert answer.status in case.statuses, answer
+    if answer.is_problem:
+        assert case.detail in json.loads(answer.body)["detail"]
+    assert sales.stored() == before
+
+
+@pytest.mark.parametrize("drop", [b"", b"x"], ids=["stops", "drips"])
+def test_an_upload_that_is_too_slow_is_given_up_and_nothing_is_stored(sales: Sales, drop: bytes) -> None:
+    def slowly() -> Iterator[bytes]:
+        # Larger than what is kept in memory: there is a temporary file.
+        yield upload(form(b"a" * (2 << 20)), length=40 << 20)
+        end = monotonic() + 10
+        while drop and monotonic() < end:
+            select.select([], [], [], 0.1)
+            yield drop
+
+    before = sales.stored()
+    answer = sales.ask(slowly())
+    assert (answer.status, answer.is_problem) == (408, True)
+    assert sales.stored() == before
+
+
+@pytest.mark.parametrize("case", PARAMETERS.values(), ids=PARAMETERS.keys())
+def test_a_hostile_parameter_is_a_problem(sales: Sales, case: tuple[str, int]) -> None:
+    path, status = case
+    answer = sales.ask(get(path))
+    assert (answer.status, answer.is_problem) == (status, status != 200), answer
+
+
+@pytest.mark.parametrize(("name", "kept"), NAMES.items(), ids=map(ascii, range(len(NAMES))))
+def test_of_a_hostile_file_name_only_a_harmless_name_is_kept(
+    sales: Sales, name: str, kept: str | None
+) -> None:
+    disposition = FILE.replace("a.csv", name.replace('"', '\\"'))
+    data = f"{HEADER}\n{row(InvoiceNo=f'name{list(NAMES).index(name)}')}\n".encode()
+    body = form(data, "#").replace(b"#", disposition.encode("utf-8", "surrogatepass"))
+    answer = sales.ask(upload(body))
+    if answer.status == 202:
+        filename = json.loads(answer.body)["filename"]
+        assert filename == kept or (kept is None and filename.isprintable())
+        sales.ended(json.loads(answer.body)["id"])
+    else:
+        assert answer.status in (400, 422)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_is_no_table_fails_with_the_reason(sales: Sales, name: str) -> None:
+    make, reason = UNREADABLE[name]
+    view = sales.run(make())
+    assert view["status"] == "failed"
+    assert reason in view["reason"]
+    assert re.search(r"[;:,.] .+\.$", view["reason"]), "it says what to do"
+    assert (view["rows_done"], view["rows_rejected"], len(view["errors"])) == (0, 0, 1)
+    assert sales.rows("SELECT count(*) FROM sales_lines WHERE import_id = :id", id=view["id"])[0][0] == 0
+
+
+@pytest.fixture(scope="module")
+def bad_cells(sales: Sales) -> dict[str, Any]:
+    """An import of all the bad cells, below so many good rows that the file does look like text."""
+    lines = [HEADER, *[ROW] * GOOD_ROWS, *[row(**{bad.column: bad.cell}) for bad in BAD_CELLS]]
+    return sales.run("\n".join(lines).encode("utf-8-sig", "surrogateescape"))
+
+
+def test_bad_cells_reject_their_rows_and_no_others(bad_cells: dict[str, Any]) -> None:
+    assert (bad_cells["status"], bad_cells["rows_done"]) == ("finished", GOOD_ROWS)
+    assert bad_cells["rows_rejected"] == len(bad_cells["errors"]) == len(BAD_CELLS)
+
+
+@pytest.mark.parametrize(
+    "number", range(len(BAD_CELLS)), ids=[f"{b.column}-{b.cell[:30]!a}" for b in BAD_CELLS]
+)
+def test_a_bad_cell_rejects_its_row_with_line_column_and_reason(
+    bad_cells: dict[str, Any], number: int
+) -> None:
+    bad, error = BAD_CELLS[number], bad_cells["errors"][number]
+    assert (error["line"], error["column"]) == (number + GOOD_ROWS + 2, bad.column)
+    assert bad.reason in error["reason"]
+    assert error["reason"].isprintable()
+    assert len(error["reason"]) < 120
+
+
+@pytest.fixture(scope="module")
+def texts(sales: Sales) -> dict[str, Any]:
+    """An import of all the texts, each as a code, a description and a country."""
+    lines = [row(InvoiceNo=cell[:64], Description=cell, Country=cell) for cell in TEXTS]
+    return sales.run("\n".join([HEADER, *lines]).encode())
+
+
+@pytest.mark.parametrize("number", range(len(TEXTS)), ids=[ascii(cell[:30]) for cell in TEXTS])
+def test_a_text_stays_exactly_as_it_is(sales: Sales, texts: dict[str, Any], number: int) -> None:
+    assert texts["rows_done"] == len(TEXTS)
+    rows = sales.rows(
+        "SELECT invoice, description, country FROM sales_lines WHERE import_id = :id ORDER BY line",
+        id=texts["id"] if sales.engine.dialect.name == "postgresql" else texts["id"].replace("-", ""),
+    )
+    cell = TEXTS[number]
+    assert tuple(rows[number]) == (cell[:64], cell, cell)
+
+
+def test_no_text_becomes_a_part_of_the_page(sales: Sales, texts: dict[str, Any]) -> None:
+    page = sales.server.get("/").body.decode()
+    assert len(re.findall(r"<script", page)) == 1
+    assert not re.search(r"<img|onload=|<b>", page)
+    countries = json.loads(sales.server.get("/api/v1/sales/summary?group_by=country").body)["groups"]
+    assert {*TEXTS} <= {group["key"] for group in countries}
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_a_hostile_request_for_events_gets_them_all_the_same(
+    sales: Sales, texts: dict[str, Any], name: str
+) -> None:
+    (answer,) = sales.server.exchange(events(texts["id"], EVENTS[name]))
+    assert answer.status == 200
+    assert answer.body.count(b"event: progress") == 1
+
+
+def test_sales_that_are_too_much_to_add_up_fail_and_harm_no_figure(sales: Sales) -> None:
+    page = "/api/v1/sales/summary?group_by=day"
+    before = sales.ask(get(page)).body
+    most = row(Quantity="1000000000", UnitPrice="10")
+    view = sales.run("\n".join([HEADER, *[most] * 1000]).encode())
+    assert (view["status"], view["rows_done"]) == ("failed", 0)
+    assert "beyond 9,000,000,000,000" in view["reason"]
+    assert sales.ask(get(page)).body == before
+
+
+class Peak:
+    """The highest memory of all processes together, in MiB, while it looks."""
+
+    def __init__(self, sales: Sales) -> None:
+        self._sales = sales
+        self._stop = threading.Event()
+        self.highest = self.now()
+
+    def now(self) -> int:
+        """The memory at this moment; what processes share counts once."""
+        total = 0
+        for process in self._sales.processes():
+            try:
+                total += process.memory_full_info().pss
+            except psutil.NoSuchProcess:
+                continue
+        return total >> 20
+
+    def look(self) -> None:
+        """Look until told to stop."""
+        while not self._stop.wait(0.02):
+            self.highest = max(self.highest, self.now())
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look while the block runs."""
+        thread = threading.Thread(target=self.look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+
+MIB = 1 << 20
+HUGE = {
+    "one-line": b"a" * (45 * MIB),
+    "zeros": bytes(45 * MIB),
+    "quotes": b'"' * (45 * MIB),
+    "delimiters": b"," * (45 * MIB),
+    "line-breaks": b"\n" * (2 * MIB),
+    "columns": HEADER.encode() + b",a" * (20 * MIB),
+    "one-row": f"{HEADER}\n".encode() + b"1," * (20 * MIB),
+    "open-quotes": f"{HEADER}\n".encode() + b'"a\n' * (MIB // 16),
+    "a-cell-that-never-ends": f'{HEADER}\n{ROW}\n"'.encode() + b"a\n" * (MIB // 8),
+    "empty-rows": f"{HEADER}\n".encode() + b",,,,,,,\n" * (MIB // 32),
+    "bad-rows": f"{HEADER}\n".encode() + b"a\n" * (MIB // 8),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_memory_is_flat_while_a_huge_file_is_refused(sales: Sales, name: str) -> None:
+    peak = Peak(sales)
+    before = peak.highest
+    with peak.looking():
+        view = sales.run(HUGE[name])
+    assert view["status"] == "failed" or view["rows_rejected"] > 0
+    assert peak.highest - before < 100
+    assert peak.now() - before < 40
+
+
+def test_no_reason_of_any_import_tells_about_the_inside(sales: Sales) -> None:
+    listing = sales.ask(get(f"{IMPORTS}?limit=1000"))
+    assert not LEAKS.search(listing.body)

@@ -1,0 +1,79 @@
+"""What the README and the development guide tell to type works, natively."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from src.settings import Settings
+from tests.conftest import ROOT, wait_until
+from tests.template import docs
+from tests.template.docker.running import FOREIGN, copy_repository
+from tools.ports import free_port
+
+DOCUMENTS = (
+    "README.md",
+    "docs/DEVELOPMENT.md",
+    "docs/PRODUCTION.md",
+    "docs/DEPLOYMENT.md",
+    "docs/OBSERVABILITY.md",
+)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """`make dev`, running natively in a copy of the repository, which is the value's PWD."""
+    folder = tmp_path_factory.mktemp("clone") / "a new repository"
+    copy_repository(folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    environment |= {"API_PORT": str(free_port()), "RUNTIME": "native", "PWD": str(folder)}
+    log = folder.parent / "log"
+    with log.open("wb") as output:
+        dev = subprocess.Popen(
+            ["make", "dev"], cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        wait_until(lambda: "Ready." in log.read_text() or dev.poll() is not None, 120, "make dev")
+        assert dev.poll() is None, log.read_text()
+        yield environment
+    finally:
+        os.killpg(dev.pid, signal.SIGINT)
+        dev.wait(60)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/DEVELOPMENT.md", "docs/OBSERVABILITY.md"])
+def test_the_commands_of_a_guide_work(environment: dict[str, str], name: str) -> None:
+    for command in docs.commands(name):
+        if "make down" not in command:
+            docs.run(command, Path(environment["PWD"]), environment)
+
+
+def test_the_sum_in_the_readme_is_right(environment: dict[str, str]) -> None:
+    (block,) = [command for command in docs.commands("README.md") if "summary" in command]
+    docs.run(block, Path(environment["PWD"]), environment)
+
+    def summary() -> bool:
+        return '"total":"8.49"' in docs.run(block, Path(environment["PWD"]), environment)
+
+    wait_until(summary, 30, "the import of the README's two rows")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_file_target_and_setting_that_a_guide_names_is_there(name: str) -> None:
+    text = (ROOT / name).read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make (?:-s )?([a-z0-9-]+)", text)) <= targets
+    for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert (ROOT / name).parent.joinpath(path).exists(), path
+    for path in re.findall(r"`((?:src|docs|tests|tools|migrations)/[^`* ]*)`", text):
+        assert path == "src/orders/" or (ROOT / path).exists(), path
+    taught = (ROOT / ".env.example").read_text()
+    for setting in re.findall(r"`([A-Z]+_[A-Z_]+)[`=]", text):
+        known = setting.lower().removesuffix("_file") in Settings.model_fields or setting in taught
+        is_foreign = setting.startswith(("UVICORN_", "GUNICORN_", "WATCHFILES_", "HOST_", "OTEL_"))
+        assert known or is_foreign, setting

@@ -1,0 +1,171 @@
+"""`make dev` and `make prod` without Docker: the real commands, in a copy of this tree, with real signals."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, wait_until
+from tests.kit.production_process import parse_lines
+from tools.ports import free_port
+
+MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
+
+
+class Stack:
+    """A running `make dev` or `make prod`."""
+
+    def __init__(self, tree: Path, log: Path, target: str) -> None:
+        self.tree, self.log, self.port = tree, log, free_port()
+        environment = {name: value for name, value in os.environ.items() if name not in MAKE_VARIABLES}
+        for name in ("REDIS_URL", "REDIS_PASSWORD", "DATABASE_URL", "DATABASE_PASSWORD"):
+            environment.pop(name, None)
+        self.make = subprocess.Popen(
+            ["make", target, "RUNTIME=native", f"API_PORT={self.port}"],
+            cwd=tree, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.seen: dict[int, psutil.Process] = {}
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self) -> None:
+        def ready() -> bool:
+            assert self.make.poll() is None, self.output()
+            return "\nReady.\n" in self.output()
+
+        wait_until(ready, 300, "the line that says that it is ready")
+        self.note_processes()
+
+    def note_processes(self) -> None:
+        for process in psutil.Process(self.make.pid).children(recursive=True):
+            self.seen[process.pid] = process
+
+    def runner(self) -> psutil.Process:
+        return next(each for each in self.seen.values() if "tools.native" in each.cmdline())
+
+    def child(self, part: str) -> psutil.Process:
+        return next(each for each in self.runner().children() if part in " ".join(each.cmdline()))
+
+    def key(self) -> str:
+        """The API key, as a user gets it."""
+        command = ["make", "-s", "api-key", "RUNTIME=native"]
+        made = subprocess.run(command, cwd=self.tree, capture_output=True, text=True, check=True)
+        return made.stdout.strip()
+
+    def codes(self) -> set[str]:
+        """The code of the API and of each worker that is not about to leave."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection.request("GET", "/version", headers={"X-API-Key": self.key()})
+            version = json.load(connection.getresponse())
+        except (http.client.HTTPException, OSError):
+            return set()
+        return {version["code"], *(worker["code"] for worker in version["workers"])}
+
+    def wait_until_gone(self) -> None:
+        self.make.wait(60)
+        alive = wait_until(lambda: [self._alive()] if not self._alive() else [], 20, "the processes to end")
+        assert alive == [[]]
+
+    def _alive(self) -> list[psutil.Process]:
+        return [each for each in self.seen.values() if each.is_running() and each.status() != "zombie"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
+    """Starts the stack in a copy of this tree, in a path with spaces."""
+    tree = tmp_path / "a path with spaces"
+    leave = shutil.ignore_patterns(
+        ".git", ".venv", ".env", "secrets", "data", "logs", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(ROOT, tree, ignore=leave)
+    if Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():
+        (tree / ".venv").symlink_to(ROOT / ".venv")  # else the stack makes one, which takes its time
+    stacks: list[Stack] = []
+
+    def start(target: str) -> Stack:
+        stacks.append(Stack(tree, tmp_path / f"{target}-{len(stacks)}.log", target))
+        return stacks[-1]
+
+    yield start
+    for stack in stacks:
+        if stack.make.poll() is None:
+            os.killpg(stack.make.pid, signal.SIGTERM)
+            stack.make.wait(60)
+
+
+def test_development_reloads_and_ctrl_c_leaves_nothing_behind(start: Callable[[str], Stack]) -> None:
+    stack = start("dev")
+    stack.wait_until_ready()
+    assert stack.output().startswith("Runtime: native (RUNTIME=native asks for it).\n")
+    (old,) = stack.codes()
+
+    (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
+    new = wait_until(lambda: (codes := stack.codes()) and old not in codes and len(codes) == 1 and codes, 60)
+    assert new
+
+    stack.note_processes()
+    os.killpg(stack.make.pid, signal.SIGINT)
+    stack.wait_until_gone()
+    assert "Stopping after SIGINT" in stack.output()
+    assert stack.output().count("\nReady.\n") == 1
+    assert len(re.findall(rf"http://localhost:{stack.port}/docs$", stack.output(), re.MULTILINE)) == 1
+
+
+def test_redis_is_stopped_after_the_worker(start: Callable[[str], Stack]) -> None:
+    stack = start("dev")
+    stack.wait_until_ready()
+    stack.make.terminate()
+    stack.wait_until_gone()
+    lines = stack.output().splitlines()
+    last_of_worker = max(number for number, line in enumerate(lines) if line.startswith("worker "))
+    redis_stops = next(number for number, line in enumerate(lines) if "User requested shutdown" in line)
+    assert last_of_worker < redis_stops
+
+
+def test_production_does_not_reload_and_make_down_stops_it(start: Callable[[str], Stack]) -> None:
+    stack = start("prod")
+    stack.wait_until_ready()
+    assert "not a deployment" in stack.output()
+    for role in ("migrate", "rqworker", "fastapi"):
+        assert parse_lines((stack.tree / "logs" / f"{role}.log").read_text())
+    before = stack.codes()
+    (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
+    with pytest.raises(AssertionError, match="another code"):
+        wait_until(lambda: stack.codes() != before, 5, "another code")
+
+    second = start("dev")
+    assert second.make.wait(60) == 2
+    assert "The stack already runs here: stop it with `make down`." in second.output()
+
+    stack.note_processes()
+    subprocess.run(["make", "down", "RUNTIME=native"], cwd=stack.tree, check=True)
+    stack.wait_until_gone()
+    assert stack.make.returncode == 0
+
+
+def test_one_that_ends_ends_all(start: Callable[[str], Stack]) -> None:
+    stack = start("dev")
+    stack.wait_until_ready()
+    stack.child("src.rq_worker").kill()
+    stack.wait_until_gone()
+    assert "worker ended by SIGKILL: stopping the others." in stack.output()
+    assert stack.make.returncode == 2
+
+
+def test_a_killed_runner_takes_its_processes_along(start: Callable[[str], Stack]) -> None:
+    stack = start("dev")
+    stack.wait_until_ready()
+    stack.runner().kill()
+    stack.wait_until_gone()
