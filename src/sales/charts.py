@@ -1,79 +1,66 @@
-"""Revenue as pictures: SVG, drawn on the server."""
+"""Revenue over time as a chart: positions in percent, which `templates/charts.html` draws as SVG."""
 
+import math
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Any
-from xml.etree.ElementTree import Element
-
-import pygal
-from markupsafe import Markup
-from pygal.style import Style
 
 from src.sales.schemas import Group
 
-_STYLE = Style(
-    background="transparent",
-    plot_background="transparent",
-    foreground="#64748b",
-    foreground_strong="#0f172a",
-    foreground_subtle="#94a3b8",
-    guide_stroke_color="#e2e8f0",
-    major_guide_stroke_color="#e2e8f0",
-    guide_stroke_dasharray="0",
-    major_guide_stroke_dasharray="0",
-    opacity=".9",
-    opacity_hover="1",
-    colors=("#2563eb",),
-    font_family="system-ui, sans-serif",
-    label_font_size=12,
-    major_label_font_size=12,
-    value_font_size=12,
-)
+UNITS = {"day": (1, "%d %B %Y"), "week": (7, "Week of %d %B %Y"), "month": (30, "%B %Y"), "year": (365, "%Y")}
+"""What a column can stand for: its width in days, its name."""
+MAX_COLUMNS, MAX_DATES = 130, 7
+MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12_000, 24_000)
 
 
-DAYS = 1000
-"""Columns of a picture at the most: with many more it grows to megabytes that nobody can read."""
+def over_time(groups: Sequence[Group]) -> dict[str, Any]:
+    """Chart revenue by day, or by week, month or year where there are too many days for a column each."""
+    days = [date.fromisoformat(group.key) for group in groups]
+    span = (days[-1] - days[0]).days
+    unit = next((unit for unit in UNITS if span < MAX_COLUMNS * UNITS[unit][0]), "year")
+    size, name = UNITS[unit]
+    revenue: dict[date, float] = {}
+    for day, group in zip(days, groups, strict=True):
+        revenue[_begin(day, unit)] = revenue.get(_begin(day, unit), 0) + float(group.revenue)
+    first, last = min(revenue), max(revenue)
+    percent = 100 / ((last - first).days + size)  # of the chart's width, for a day
+    middles = {day: ((day - first).days + size / 2) * percent for day in [*revenue, *_dates(first, last)]}
+    scale = _scale(min(0, *revenue.values()), max(0, *revenue.values()))
+    height = {amount: 100 * abs(amount) / (scale[-1] - scale[0]) for amount in [*revenue.values(), *scale]}
+    zero = height[scale[-1]]
+    return {
+        "unit": unit,
+        "zero": zero,
+        "width": max(0.3, min(percent * size * 0.8, 6)),
+        "columns": [
+            (f"{day:{name}}", amount, middles[day], height[amount]) for day, amount in revenue.items()
+        ],
+        "dates": [(middles[day], label, day.year) for day, label in _dates(first, last).items()],
+        "amounts": [(zero - math.copysign(height[amount], amount), amount) for amount in scale],
+    }
 
 
-def revenue_by_day(groups: Sequence[Group]) -> Markup:
-    """Draw revenue over time, a column a day, of the last `DAYS` days that have sales."""
-    groups = groups[-DAYS:]
-    chart = _chart(pygal.Bar, height=380, show_minor_x_labels=False, x_label_rotation=0)
-    days = [group.key for group in groups]
-    chart.x_labels = days
-    chart.x_labels_major = days[:: max(1, len(days) // 6)]
-    return _draw(chart, groups)
+def _begin(day: date, unit: str) -> date:
+    if unit in ("day", "week"):
+        return day - timedelta(days=day.weekday() if unit == "week" else 0)
+    return day.replace(day=1, month=1 if unit == "year" else day.month)
 
 
-def revenue_by_country(groups: Sequence[Group]) -> Markup:
-    """Draw the revenue of each country, a bar a country, the highest on top."""
-    upwards = groups[::-1]
-    chart = _chart(pygal.HorizontalBar, height=90 + 24 * len(groups))
-    chart.x_labels = [group.key for group in upwards]
-    return _draw(chart, upwards)
+def _dates(first: date, last: date) -> dict[date, str]:
+    """Labels for some of the days between two, or for the first days of some of the months."""
+    span = (last - first).days + 1
+    if span <= 62:
+        days = (first + timedelta(days=i) for i in range(0, span, math.ceil(span / MAX_DATES)))
+        return {day: f"{day.day} {day:%b}" for day in days}
+    begin, end = first.year * 12 + first.month - (first.day == 1), last.year * 12 + last.month
+    step = next(step for step in MONTH_STEPS if (end - begin) / step <= MAX_DATES)
+    months = (date(i // 12, i % 12 + 1, 1) for i in range(math.ceil(begin / step) * step, end, step))
+    return {month: f"{month:%b}" for month in months}
 
 
-def _chart(kind: type[pygal.Graph], **options: Any) -> pygal.Graph:
-    # No script (it would come from elsewhere), no legend for a single series.
-    return kind(style=_STYLE, js=[], show_legend=False, width=640, margin=8, print_values=False, **options)
-
-
-def _draw(chart: pygal.Graph, groups: Sequence[Group]) -> Markup:
-    chart.value_formatter = _short
-    chart.add("Revenue", [float(group.revenue) for group in groups])
-    chart.add_xml_filter(_without_scripts)
-    return Markup(chart.render(disable_xml_declaration=True, is_unicode=True))  # noqa: S704  (pygal escapes labels)
-
-
-def _without_scripts(picture: Element) -> Element:
-    """Take out what only repeats settings and labels, and what the page's policy would refuse to run."""
-    for parent in list(picture.iter()):
-        for script in [child for child in parent if str(child.tag).endswith("script")]:
-            parent.remove(script)
-    return picture
-
-
-def _short(amount: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(amount) >= size:
-            return f"{amount / size:.4g}{unit}"
-    return f"{amount:.4g}"
+def _scale(low: float, high: float) -> list[float]:
+    """Round amounts at equal distances, zero among them, from the lowest or below to the highest or above."""
+    high = high or float(not low)
+    power = 10 ** math.floor(math.log10((high - low) / 4))
+    step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= (high - low) / 4)
+    return [step * i for i in range(math.floor(low / step), math.ceil(high / step) + 1)]

@@ -1,54 +1,74 @@
 """The page: upload a file, watch its progress, see what it adds up to, and which code runs where."""
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from zlib import crc32
 
-from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+import anyio
+from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
+from sqlalchemy.exc import SQLAlchemyError
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
 
 from src.kit.queue.workers import workers
 from src.kit.running import newer_code, running_code
 from src.sales import charts, imports
 from src.sales.models import GroupBy
-from src.sales.schemas import ImportView
 from src.sales.summary import summarize
 from src.settings import get_settings
 
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent / "templates")
-
+IMPORTS, MAX_COUNTRIES = 8, 1000
+LOOK_SECONDS, RECONNECT_MS = 1.0, 200
 POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src data:; "
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What the page may do: nothing that a file of sales could have brought in runs."""
-
-COUNTRIES = 12
-IMPORTS = 8
+"""What the page may do: nothing that came with an uploaded file can run."""
 
 
 @router.get("/")
-def index(request: Request) -> HTMLResponse:
-    """Render the dashboard."""
+def index(request: Request) -> Response:
+    """Render the page."""
     by_day = summarize(GroupBy.DAY, None, None, None)
-    by_country = summarize(GroupBy.COUNTRY, None, None, COUNTRIES)
     nonce = secrets.token_urlsafe(16)
-    return templates.TemplateResponse(
-        request,
-        "index.html",
-        {
-            "nonce": nonce,
-            "environment": get_settings().environment,
-            "code": running_code().code,
-            "workers": workers(),
-            "on_disk": newer_code(),
-            "max_upload_mb": get_settings().max_upload_mb,
-            "imports": [ImportView.model_validate(row) for row in imports.newest(IMPORTS)],
-            "total": by_day.model_dump()["total"],
-            "days": len(by_day.groups),
-            "day_chart": charts.revenue_by_day(by_day.groups) if by_day.groups else None,
-            "country_chart": charts.revenue_by_country(by_country.groups) if by_country.groups else None,
-        },
-        headers={"Content-Security-Policy": POLICY.format(nonce=nonce)},
-    )
+    context = _shown() | {
+        "nonce": nonce,
+        "settings": get_settings(),
+        "imports": imports.newest(IMPORTS),
+        "total": by_day.total,
+        "chart": charts.over_time(by_day.groups) if by_day.groups else None,
+        "countries": summarize(GroupBy.COUNTRY, None, None, MAX_COUNTRIES).groups,
+    }
+    headers = {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+    return templates.TemplateResponse(request, "index.html", context, headers=headers)
+
+
+@router.get("/page/events")
+async def page_events() -> EventSourceResponse:
+    """Tell an open page what changes: its table of code, and the version of the rest, which it fetches."""
+    leaving = anyio.Event()
+    return EventSourceResponse(_events(leaving), shutdown_event=leaving, shutdown_grace_period=LOOK_SECONDS)
+
+
+async def _events(leaving: anyio.Event) -> AsyncIterator[ServerSentEvent]:
+    sent: dict[str, str] = {}
+    while not leaving.is_set():
+        with suppress(SQLAlchemyError):  # the database is away: the next look may find it
+            for name, data in (await run_in_threadpool(_shown)).items() - sent.items():
+                sent[name] = data
+                yield ServerSentEvent(data, event=name, retry=RECONNECT_MS)
+        with anyio.move_on_after(LOOK_SECONDS):
+            await leaving.wait()
+
+
+def _shown() -> dict[str, str]:
+    """The table of code, and a version that changes with the code and when an import comes or ends."""
+    state = [running_code().code, *((row.id, row.finished_at) for row in imports.newest(IMPORTS))]
+    table = templates.get_template("running.html")
+    running = table.render(code=running_code().code, on_disk=newer_code(), workers=workers())
+    return {"running": running, "version": f"{crc32(repr(state).encode()):08x}"}
