@@ -1,0 +1,240 @@
+"""The page in a real browser: what it shows, what it tells while it is open, and who can use it."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import httpx2 as httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import TimeoutError as NothingHappened
+from redis import Redis
+
+from tests.conftest import wait_until
+from tests.sales.page_stack import Stack, running_chromium, running_stack, write_sales
+
+LIGHT_AND_DARK: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+CONTRAST = """() => {
+  const rgb = (color) => color.match(/[0-9.]+/g).map(Number);
+  const luminance = (color) => {
+    const linear = (c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+    const [r, g, b] = rgb(color).map((c) => linear(c / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const background = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return rgb(color)[3] === 0 ? background(element.parentElement) : color;
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+    .filter((element) => element.checkVisibility() && !["SCRIPT", "title"].includes(element.tagName))
+    .map((element) => {
+      const style = getComputedStyle(element), color = element.tagName === "text" ? style.fill : style.color;
+      const [low, high] = [luminance(color), luminance(background(element))].sort((a, b) => a - b);
+      return { text: element.textContent, ratio: (high + .05) / (low + .05) };
+    });
+}"""
+"""The contrast of each piece of visible text with its background, as WCAG 2 computes it."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_chromium() as browser:
+        if browser is None:
+            pytest.skip(
+                "no Chromium: install the system's (apt install chromium) or run playwright install chromium"
+            )
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site(browser: Browser, redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The API and a worker with a year of sales and one file of which some rows were rejected."""
+    Redis.from_url(redis_server).flushall()
+    with running_stack(tmp_path_factory.mktemp("site"), redis_url=redis_server) as site:
+        files = tmp_path_factory.mktemp("files")
+        rows = write_sales(files / "a year.csv", 374).read_text().splitlines()
+        _post(site, "a year.csv", "\n".join(rows))
+        rows[2] = rows[2].replace("2010-12", "2010-99")
+        _post(site, "a file with a long name and some rejected rows.csv", "\n".join(rows[:5]))
+        yield site
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Page:
+    return browser.new_page(reduced_motion="reduce")
+
+
+@pytest.fixture
+def page(window: Page, site: Stack) -> Iterator[Page]:
+    """The page as it is when it was just opened on a phone; it must not report any error."""
+    problems: list[str] = []
+    window.set_viewport_size({"width": 360, "height": 740})
+    window.emulate_media(color_scheme="light")
+    window.set_default_timeout(20_000)
+    window.on("pageerror", lambda error: problems.append(str(error)))
+    window.on("console", lambda line: problems.append(line.text) if "Policy" in line.text else None)
+    window.goto(site.url)
+    expect(window.locator("#live")).to_have_text("live")
+    yield window
+    assert problems == []
+
+
+def _post(site: Stack, name: str, content: str) -> str:
+    """Import a file as another client does, and wait until that has ended; returns its id."""
+    imports = f"{site.url}/api/v1/sales/imports"
+    posted = httpx.post(imports, files={"file": (name, content)}).json()
+    wait_until(lambda: httpx.get(f"{imports}/{posted['id']}").json()["finished_at"], what=f"{name} to end")
+    return str(posted["id"])
+
+
+def _total(site: Stack) -> str:
+    summary = httpx.get(f"{site.url}/api/v1/sales/summary?group_by=day").json()
+    return f"{Decimal(summary['total']):,.2f}"
+
+
+def test_an_upload_shows_its_progress_and_then_the_new_figures(
+    page: Page, site: Stack, tmp_path: Path
+) -> None:
+    before = page.locator(".total").inner_text()
+    file = write_sales(tmp_path / "many rows.csv", 30, rows_a_day=300)
+    page.set_input_files("#file", file)
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_function(
+        "() => { const bar = document.querySelector('[data-import] progress');"
+        " return bar && bar.value > 0 && bar.value < bar.max }"
+    )
+    expect(page.get_by_role("status")).to_have_text("many rows.csv: 9,000 rows imported, 0 rejected.")
+    expect(page.locator("[data-import]").first).to_contain_text("finished")
+    expect(page.locator(".total")).to_have_text(_total(site))
+    assert page.locator(".total").inner_text() != before
+
+
+def test_an_import_that_another_client_makes_shows_up(page: Page, site: Stack, tmp_path: Path) -> None:
+    _post(site, "by another client.csv", write_sales(tmp_path / "sales.csv", 2).read_text())
+    expect(page.locator("[data-import]").first).to_contain_text("by another client.csv")
+    expect(page.locator(".total")).to_have_text(_total(site))
+
+
+def test_nothing_is_requested_while_nothing_happens(page: Page) -> None:
+    with pytest.raises(NothingHappened):
+        page.wait_for_event("request", timeout=2_500)
+
+
+def test_a_change_of_the_code_shows_while_the_page_is_open(page: Page, site: Stack) -> None:
+    codes = page.locator("#running code")
+    old = codes.all_inner_texts()
+    assert len(old) == 2
+    finished = site.log("api").count("Finished server process")
+    page.set_input_files("#file", site.folder / "pyproject.toml")
+    site.save("src/sales/page.py", "IMPORTS, MAX_COUNTRIES = 8,", "IMPORTS, MAX_COUNTRIES = 1,")
+    expect(page.locator("[data-import]")).to_have_count(1)
+    for index in (0, 1):
+        expect(codes.nth(index)).not_to_have_text(old[index])
+    assert page.locator("#file").input_value().endswith("pyproject.toml"), "the page was not loaded again"
+    wait_until(
+        lambda: site.log("api").count("Finished server process") > finished, what="the old stream to end"
+    )
+
+    site.save("src/sales/page.py", "IMPORTS, MAX_COUNTRIES = 1,", "IMPORTS, MAX_COUNTRIES = (8,")
+    expect(page.locator("#running")).to_contain_text("src/sales/page.py")
+    expect(page.locator("#running")).to_contain_text("waiting for a fix")
+    site.save("src/sales/page.py", "IMPORTS, MAX_COUNTRIES = (8,", "IMPORTS, MAX_COUNTRIES = 8,")
+    expect(page.locator("#running")).to_contain_text("up to date")
+    assert [codes.nth(0).inner_text(), codes.nth(1).inner_text()] == old
+
+
+def test_a_reload_of_the_code_leaves_open_what_was_open(page: Page, site: Stack) -> None:
+    summary = page.get_by_text("Rejected rows of")
+    summary.click()
+    version = page.locator("#figures").get_attribute("data-version") or ""
+    site.save("src/sales/schemas.py", '"""What the sales API answers."""', '"""What the API answers."""')
+    expect(page.locator("#figures")).not_to_have_attribute("data-version", version)
+    expect(page.get_by_role("region", name="Rejected rows of")).to_be_visible()
+    expect(summary).to_be_focused()
+
+
+def test_the_labels_of_a_year_are_readable(page: Page) -> None:
+    dates = page.locator(".date:not(.year)")
+    assert dates.all_text_contents() == ["Jan", "Mar", "May", "Jul", "Sep", "Nov"]
+    assert page.locator(".year").all_text_contents() == ["2011"]
+    for width in (360, 1200):
+        page.set_viewport_size({"width": width, "height": 800})
+        boxes = [box for box in (dates.nth(i).bounding_box() for i in range(6)) if box]
+        assert all(left["x"] + left["width"] < right["x"] for left, right in pairwise(boxes))
+        assert all(box["height"] >= 11 and 0 <= box["x"] <= width - box["width"] for box in boxes)
+
+
+def test_it_fits_a_phone(page: Page) -> None:
+    page.get_by_text("Rejected rows of").click()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate(
+        "[...document.querySelectorAll('main *')].every((e) => e.getBoundingClientRect().right <= 360)"
+    )
+
+
+def test_text_has_contrast_and_the_chart_its_colours_in_light_and_dark(page: Page) -> None:
+    page.get_by_text("Rejected rows of").click()
+    colours = []
+    for scheme in LIGHT_AND_DARK:
+        page.emulate_media(color_scheme=scheme)
+        texts = page.evaluate(CONTRAST)
+        assert len(texts) > 50
+        assert [text for text in texts if text["ratio"] < 4.5] == []
+        column = page.locator(".columns rect:not(.hover)").first
+        colours.append(column.evaluate("(e) => [document.body, e].map((e) => JSON.stringify("
+            "[getComputedStyle(e).backgroundColor, getComputedStyle(e).fill]))"))  # fmt: skip
+    (light_page, light_column), (dark_page, dark_column) = colours
+    assert "rgb(13, 17, 23)" in dark_page
+    assert light_page != dark_page
+    assert light_column != dark_column
+
+
+def test_the_top_countries_say_that_there_are_more(page: Page) -> None:
+    countries = page.get_by_role("region", name="Revenue by country")
+    expect(countries).to_contain_text("The top 12 of 15 countries.")
+    expect(countries.get_by_role("link")).to_have_attribute("href", "/api/v1/sales/summary?group_by=country")
+
+
+def test_a_rejected_row_says_why_with_the_keyboard_alone(page: Page) -> None:
+    summary = page.get_by_text("Rejected rows of")
+    _tab_to(page, "summary")
+    page.keyboard.press("Enter")
+    region = page.get_by_role("region", name="Rejected rows of")
+    expect(region.get_by_role("row").nth(1)).to_contain_text("3InvoiceDate'2010-99-01")
+    page.keyboard.press("Tab")
+    expect(region).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(summary).to_be_focused()
+    assert summary.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
+
+
+def test_a_file_that_fails_is_imported_and_retried_with_the_keyboard_alone(
+    page: Page, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.csv"
+    broken.write_bytes(b"\0 is no text")
+    _tab_to(page, "#file")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(broken)
+    _tab_to(page, "#upload button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("broken.csv: failed.")
+    expect(page.get_by_text("This is a binary file")).to_be_visible()
+    _tab_to(page, "[data-retry]")
+    with page.expect_response("**/retry") as response:
+        page.keyboard.press("Enter")
+    assert response.value.status == 202
+    expect(page.get_by_role("status")).to_have_text("broken.csv: failed.")
+
+
+def _tab_to(page: Page, selector: str) -> None:
+    """Press Tab until the first such element has the focus."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.locator(selector).first.evaluate("(e) => e === document.activeElement"):
+            return
+    pytest.fail(f"no Tab reaches {selector}")
