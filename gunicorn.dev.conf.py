@@ -1,20 +1,13 @@
-"""Development code under Gunicorn (`make dev SERVER=gunicorn`): what differs from `gunicorn.conf.py`."""
+"""Gunicorn's settings in development (`make dev SERVER=gunicorn`): what differs from `gunicorn.conf.py`."""
 
-import os
 import runpy
-import signal
 from pathlib import Path
-from typing import Any
+
+from src.kit.web.gunicorn_conf import worker_int
 
 globals().update(runpy.run_path(str(Path(__file__).with_name("gunicorn.conf.py"))))
 
 workers = 1
-# Preloaded code would outlive a reload: only the workers start afresh.
-preload_app = False
+preload_app = False  # preloaded code would outlive a reload, which restarts only the workers
 reload = True
 loglevel = "debug"
-
-
-def worker_int(worker: Any) -> None:
-    """Stop the worker when Gunicorn's reloader asks it to: Uvicorn's worker class does not notice."""
-    os.kill(worker.pid, signal.SIGTERM)
