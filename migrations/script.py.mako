@@ -1,16 +1,19 @@
-"""${message}
+<%! import textwrap %>\
+"""${textwrap.fill(message.replace("\\", "/").replace('"""', '"'), 100)}
 
 Revision ID: ${up_revision}
-Revises: ${down_revision | comma,n}
-Create Date: ${create_date}
+Revises: ${down_revision or "nothing"}
+Create Date: ${create_date.date()}
 """
 
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
+% if imports:
+${imports}
+% endif
 
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+revision = "${up_revision}"
+down_revision = ${'"%s"' % down_revision if isinstance(down_revision, str) else repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 

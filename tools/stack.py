@@ -102,7 +102,9 @@ def migration() -> int:
     name = os.environ.get("NAME", "").strip()
     if not name:
         raise ToolError('The migration needs a name: make migration NAME="add a column for discounts".')
-    return _alembic(["upgrade", "head"], ["revision", "--autogenerate", "-m", name])
+    if code := _alembic(["upgrade", "head"], ["revision", "--autogenerate", "-m", name]):
+        return code
+    return _format("migrations")  # here and not as Alembic's hook: the image in which it may run has no ruff
 
 
 def _alembic(*commands: list[str]) -> int:
@@ -163,8 +165,14 @@ def check() -> int:
 
 
 def format_() -> int:
-    """Format the code, and mend what the linter can mend."""
-    return max(_in_venv("ruff", "check", "--fix-only", "--quiet", "."), _in_venv("ruff", "format", "."))
+    """Format the code, and fix what the linter can fix."""
+    return _format(".")
+
+
+def _format(path: str) -> int:
+    return max(
+        _in_venv("ruff", "check", "--fix-only", "--quiet", path), _in_venv("ruff", "format", "--quiet", path)
+    )
 
 
 def bench() -> int:
