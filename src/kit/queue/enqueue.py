@@ -1,6 +1,5 @@
 """The queue, and how a job gets into it."""
 
-import importlib
 import logging
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,7 +13,6 @@ from rq.utils import as_text
 from src.kit import request_id
 from src.kit.queue.job import RobustJob
 from src.kit.redis import get_redis
-from src.kit.running import SRC
 from src.kit.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -24,7 +22,7 @@ _sweeps: list[Callable[[], None]] = []
 
 @lru_cache
 def get_queue() -> Queue:
-    """The queue. Arguments travel as JSON, so nothing that comes from Redis is ever unpickled."""
+    """The queue. Arguments are stored as JSON, so nothing from Redis is ever unpickled."""
     return Queue(
         get_settings().rq_queue,
         connection=get_redis(),
@@ -35,13 +33,13 @@ def get_queue() -> Queue:
 
 
 def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: Callable[..., Any]) -> Job:
-    """Put a job into the queue, to be tried again when it crashes. It goes on with the request's id.
+    """Put a job into the queue; it is retried if it crashes, and logs under the request's id.
 
     Args:
-        function: the job; it must be idempotent, since a crash or a lost worker runs it again.
-        args: its arguments, as JSON can carry them.
-        job_id: the job's id; a job that waits or runs under this id is replaced.
-        on_failure: called with RQ's arguments of a failure callback when the last try failed.
+        function: the job; it must be idempotent, since it runs again after a crash or the loss of its worker.
+        args: its arguments, which must be valid JSON.
+        job_id: the job's id; it replaces a job that waits or runs under this id.
+        on_failure: called with the arguments of an RQ failure callback once the last attempt has failed.
 
     Raises:
         redis.exceptions.ConnectionError: Redis is away; a sweep has to enqueue the work later.
@@ -59,18 +57,13 @@ def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: C
     )
 
 
-def request_of(job: Job) -> str:
-    """The id of the request that led to a job; the job's own where it was enqueued by other means."""
-    return str(job.meta.get("request_id") or job.id)
-
-
 def find_job(job_id: str) -> Job | None:
-    """The job under this id, or None where Redis knows none."""
+    """The job with this id, or None if Redis has none."""
     return get_queue().fetch_job(job_id)
 
 
 def forget_job(job_id: str) -> None:
-    """Take what is known about an ended job away, so that nobody takes it for what comes under its id.
+    """Delete what Redis knows about a job that has ended, so that nobody mistakes it for the next one.
 
     Raises:
         redis.exceptions.ConnectionError: Redis is away.
@@ -80,12 +73,12 @@ def forget_job(job_id: str) -> None:
 
 
 def in_hand() -> set[str]:
-    """The ids of all jobs that wait in the queue, are on their way to a worker, or run.
+    """The ids of all jobs that are in the queue, on their way to a worker, or running.
 
-    What a job's hash says about its status does not tell: the job may have been enqueued again since.
+    The status in a job's hash is not enough: the job may have been enqueued again since.
     """
     queue = get_queue()
-    with queue.connection.pipeline(transaction=True) as pipeline:  # none is missed on its way
+    with queue.connection.pipeline(transaction=True) as pipeline:  # a job that moves meanwhile is not missed
         pipeline.lrange(queue.key, 0, -1)
         pipeline.lrange(queue.intermediate_queue_key, 0, -1)
         pipeline.zrange(queue.started_job_registry.key, 0, -1)
@@ -98,18 +91,18 @@ def in_hand() -> set[str]:
 
 
 def sweep(function: Callable[[], None]) -> Callable[[], None]:
-    """Decorator: have the workers call this now and then, one worker at a time.
+    """Decorator: the workers call this function every few seconds, one worker at a time.
 
-    For work that was accepted and got lost on its way: the function looks for it and enqueues it again.
+    It finds work that was accepted but is not in the queue, and enqueues it again.
     """
     _sweeps.append(function)
     return function
 
 
 def run_sweeps() -> None:
-    """Call every registered sweep; one that fails is logged and keeps none of the others from running.
+    """Call every registered sweep; a failure is logged and does not affect the others.
 
-    What is enqueued again gets a new request id: the sweep's, which is in the lines that tell about it.
+    Each sweep has its own request id, which the jobs that it enqueues log, too.
     """
     for function in _sweeps:
         request_id.use(request_id.new())
@@ -118,9 +111,3 @@ def run_sweeps() -> None:
         except Exception:
             logger.exception("Sweep %s.%s failed", function.__module__, function.__name__)
     request_id.use(None)
-
-
-def import_jobs() -> None:
-    """Import every feature's `jobs` module, so that a forked job finds its code loaded."""
-    for path in sorted(SRC.glob("*/jobs.py")):
-        importlib.import_module(f"{SRC.name}.{path.parent.name}.jobs")

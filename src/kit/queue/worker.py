@@ -1,7 +1,6 @@
-"""RQ's worker, made to stop without losing a job."""
+"""RQ's worker, extended to stop without losing a job."""
 
 import contextlib
-import functools
 import os
 import select
 import signal
@@ -18,7 +17,6 @@ from rq.utils import as_text, get_version
 
 from src.kit import request_id
 from src.kit.queue.blocking_pop import BlockingPop
-from src.kit.queue.enqueue import request_of
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
 from src.kit.redis import REDIS_AWAY
 from src.reload.lifeline import die_with
@@ -29,8 +27,8 @@ REPEATED_SIGNAL = 0.3
 LONGEST_BACKOFF = 5.0
 
 
-def _go_first_when_memory_runs_out() -> None:
-    """Have the kernel end this process, and not its worker, when their container's memory is used up."""
+def _prefer_to_be_killed() -> None:
+    """Have the kernel kill this process, and not its worker, when their container runs out of memory."""
     with contextlib.suppress(OSError):  # not Linux
         Path("/proc/self/oom_score_adj").write_text("500")
 
@@ -38,11 +36,11 @@ def _go_first_when_memory_runs_out() -> None:
 class RobustWorker(LiveWorker):
     """RQ's forking worker, with these differences:
 
-    - It stops safely. RQ's raises an exception in the signal handler, which strands a job that was taken and
+    - It stops safely. RQ's raises an exception in the signal handler, which strands a job that was taken but
       not begun. This one notes the request, has Redis wake the waiting connection (`CLIENT UNBLOCK`, which
-      does nothing when a job is on its way already), runs the job that it may have got, and leaves. A second
-      signal kills the job, and so does the end of its patience; another worker runs it again.
-    - A job dies with its worker (`lifeline`), and is taken up again within a minute (`maintenance`).
+      does nothing if a job is already on its way), runs the job that it may have got, and exits. A second
+      signal kills the job, and so does `stop_timeout`; another worker runs it again.
+    - A job dies with its worker (`lifeline`), and is recovered within a minute (`maintenance`).
     """
 
     def __init__(
@@ -55,14 +53,13 @@ class RobustWorker(LiveWorker):
         """Prepare; `work` runs it.
 
         Args:
-            args: arguments of `LiveWorker`.
             before_job: called in the forked process before its job.
-            stop_timeout: seconds that a job which is under way at a stop gets before it is killed.
-            kwargs: further arguments of `LiveWorker`.
+            stop_timeout: seconds after which a stop kills the running job.
         """
         super().__init__(*args, **kwargs)
         self.on_quiet: Callable[[], object] = lambda: None
-        """Called in another thread once no job begins any more; one may still run."""
+        """Called in another thread once no further job begins; one may still be running."""
+        self._waiting = BlockingPop(self.queues[0], POP_TIMEOUT)
         self._before_job = before_job
         self._stop_timeout = stop_timeout
         self._stop_signal_at: float | None = None
@@ -70,30 +67,24 @@ class RobustWorker(LiveWorker):
         self._popped: str | None = None
         self._job_start: int | None = None
 
-    @functools.cached_property
-    def _waiting(self) -> BlockingPop:
-        return BlockingPop(self.queues[0], POP_TIMEOUT)
-
-    # Stopping
-
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        """Register, and stop whenever it is asked to from now on."""
-        threading.Thread(target=self._leave_when_asked, name="stop", daemon=True).start()
+        """Register; from now on the worker stops when it is asked to."""
+        threading.Thread(target=self._stop_when_asked, name="stop", daemon=True).start()
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
         super().bootstrap(*args, **kwargs)
 
     @property
     def stop_requested(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether the worker was told to stop."""
         return self._stop_requested
 
     def stop(self) -> None:
-        """Finish the job that runs, then leave. Safe to call in threads and signal handlers."""
+        """Finish the running job, then exit. Safe to call in threads and signal handlers."""
         self._stop_requested = True
         self._stop.set()
 
     def request_stop(self, signum: int, _frame: FrameType | None) -> None:
-        """Signal handler: stop; a second signal ends the job, too, which other workers then run again."""
+        """Signal handler: stop; a second signal kills the job, too, which another worker then runs again."""
         if self._stop_signal_at is None:
             self._stop_signal_at = time.monotonic()
             self.stop()
@@ -101,8 +92,8 @@ class RobustWorker(LiveWorker):
             self.kill_horse()
             os._exit(128 + signum)
 
-    def _leave_when_asked(self) -> None:
-        """Wait for the request to stop, wake the main thread up, and tell when no job begins any more."""
+    def _stop_when_asked(self) -> None:
+        """Wait for the request to stop, wake up the main thread, and report when no further job begins."""
         self._stop.wait()
         stop_by = time.monotonic() + (self._stop_timeout or 0)
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
@@ -122,30 +113,28 @@ class RobustWorker(LiveWorker):
                 self.kill_horse()
 
     def _has_job_begun(self) -> bool:
-        """Whether the job that was taken is being run: its process has let go of the pipe."""
+        """Whether the job that was taken is running: its process has closed the pipe."""
         try:
             return self._job_start is not None and bool(select.select([self._job_start], [], [], 0)[0])
-        except (OSError, ValueError):  # closed since: it has ended, even
+        except (OSError, ValueError):  # closed since: the job has even ended
             return True
-
-    # Taking a job
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
     ) -> tuple[Job, Queue] | None:
-        """Wait for a job, for as long as it takes; None when the worker is to leave."""
+        """Wait for a job, for as long as it takes; None if the worker has to stop."""
         self._takes_jobs = True
         deadline = None if max_idle_time is None else time.monotonic() + max_idle_time
         backoff = 0.25
         while not self._stop_requested:
             try:
-                self._look_alive()
+                self._show_idle()
                 job = self._take_job(blocking=timeout is not None)
                 self._say_redis_is(away=None)
                 backoff = 0.25
                 if job:
-                    # From here on also in the process of the job, which is forked.
-                    request_id.use(request_of(job))
+                    # Also in the job's forked process; a job without a request uses its own id.
+                    request_id.use(str(job.meta.get("request_id") or job.id))
                     self.log.info("Worker %s: %s (%s)", self.name, job.description, job.id)
                     return job, self.queues[0]
             except REDIS_AWAY as error:
@@ -174,10 +163,8 @@ class RobustWorker(LiveWorker):
         self._popped = None
         return job
 
-    # Running it
-
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run a job in a process of its own and wait for it."""
+        """Run a job in its own process and wait for it."""
         try:
             super().execute_job(job, queue)
         except REDIS_AWAY as error:
@@ -190,28 +177,28 @@ class RobustWorker(LiveWorker):
                 os.close(start)
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
-        """Fork the process that runs the job, in a process group of its own."""
+        """Fork the process that runs the job, in its own process group."""
         receiver, self._began = os.pipe()
         super().fork_work_horse(job, queue)
         os.close(self._began)
         self._job_start = receiver
-        with contextlib.suppress(OSError):  # it has done so itself, or is gone already
+        with contextlib.suppress(OSError):  # it did so itself, or is already gone
             os.setpgid(self._horse_pid, self._horse_pid)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """The forked process: runs the job and dies with its worker."""
+        """The forked process: run the job, and die with the worker."""
         die_with(self.pid or 0)
-        _go_first_when_memory_runs_out()
+        _prefer_to_be_killed()
         self._before_job()
         super().main_work_horse(job, queue)
 
     def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
-        """The last step before the job begins, in the forked process; lets the worker know."""
+        """The last step before the job begins, in the forked process; the worker sees it."""
         super().prepare_job_execution(job, remove_from_intermediate_queue)
         os.close(self._began)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
-        """Kill the process that runs the job, and all that it has started."""
+        """Kill the process that runs the job, and all processes that it has started."""
         if self._horse_pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._horse_pid, sig)
