@@ -1,7 +1,7 @@
 """The settings of this service, on top of those in `src/kit/settings.py`.
 
-A field is an environment variable of the same name in capitals. Explain each one in `.env.example`, and list
-it under `x-settings` in `docker-compose.yml`.
+Each field is an environment variable of the same name in capitals. Explain it in `.env.example`, and list it
+under `x-settings` in `docker-compose.yml`.
 """
 
 from functools import lru_cache
@@ -12,11 +12,9 @@ from src.kit.settings import KitSettings
 
 
 class Settings(KitSettings):
-    """What the features of this service can be told from outside."""
+    """The settings of the features of this service."""
 
-    sales_max_rows: int = Field(
-        default=5_000_000, ge=1, description="Largest number of rows in a file of sales."
-    )
+    sales_max_rows: int = Field(default=5_000_000, ge=1)
 
 
 @lru_cache
@@ -24,6 +22,6 @@ def get_settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        pydantic.ValidationError: a value is not of its type; the message names the variable.
+        pydantic.ValidationError: a value is invalid; the message names the setting.
     """
     return Settings()

@@ -1,7 +1,7 @@
-"""What production refuses: settings that are wrong, insecure or of development, all of them told at once.
+"""What production refuses: settings that are invalid, insecure or for development, all reported at once.
 
-`ENVIRONMENT=production` switches it on, which the compose files set and the image does not. `python -m
-src.kit.production` only looks: `make prod` asks before it replaces what runs.
+`ENVIRONMENT=production` switches it on; the compose files set that, the image does not. `python -m
+src.kit.production` only checks: `make prod` runs it before it replaces what is running.
 """
 
 import multiprocessing
@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import ValidationError
@@ -29,42 +29,43 @@ GUNICORN_GIVES_UP = 3
 """The exit code after which Gunicorn does not start the worker again."""
 
 SHORTEST_SECRET = 32
-"""Characters that a secret needs: 128 bits where they are random hexadecimal digits."""
+"""Characters in the shortest secret that is accepted: 128 bits if they are random hexadecimal digits."""
 
-EXAMPLE = re.compile(
+PLACEHOLDER = re.compile(
     r"change.?(?:me|this|it)|example|placeholder|replace|your.?(?:key|secret|password|token)|(?:secret|api).?key"
     r"|password|dummy|qwerty|0123456789|1234567890|(.)\1{7}",
     re.IGNORECASE,
 )
-"""What stands in documentation and in nobody's random secret: words, and the same character eight times."""
+"""Words from documentation that no random secret contains, and eight times the same character."""
 
 
 def checked_settings(*, reload: bool = False) -> Settings:
-    """The settings of this process; with wrong ones, or with what production refuses, it ends here.
+    """The settings of this process, which ends here if they are invalid, or if production refuses them.
 
-    Every mistake is told in one message on standard error, with what follows from it and what to do.
+    One message on standard error lists every mistake, its consequence and the fix.
 
     Args:
-        reload: whether the server reloads code, where only its own configuration says so.
+        reload: whether the server reloads code, for a server whose own configuration says so.
 
     Raises:
-        SystemExit: with `REFUSED`, or under Gunicorn with the code that it takes as final.
+        SystemExit: with `REFUSED`, or with the code after which Gunicorn or the supervisor gives up.
     """
-    wrong: dict[str, str] = {}
+    invalid: dict[str, str] = {}
     try:
         settings = get_settings()
     except ValidationError as error:
-        wrong = {str(item["loc"][0]): _sentence(item) for item in error.errors()}
-        # With a default in the place of each wrong value, the others can be looked at.
-        settings = Settings(**{name: Settings.model_fields[name].get_default() for name in wrong})
-    found = list(wrong.values())
+        invalid = {str(item["loc"][0]): _sentence(item) for item in error.errors()}
+        # With a default in place of each invalid value, the others can be checked.
+        settings = Settings(**{name: Settings.model_fields[name].get_default() for name in invalid})
+    mistakes = list(invalid.values())
     if settings.environment == "production":
         refusals = _refusals(settings, reload=reload)
-        found += [str(refusal) for refusal in refusals if refusal.setting not in wrong]
+        # Each begins with a setting's name; the default in place of an invalid one is not the user's mistake.
+        mistakes += [each for each in refusals if each.partition(" ")[0].lower() not in invalid]
     if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
-        found.append(problem)
-    if found:
-        _refuse(settings, found)
+        mistakes.append(problem)
+    if mistakes:
+        _refuse(settings, mistakes)
     return settings
 
 
@@ -73,120 +74,91 @@ def _sentence(error: ErrorDetails) -> str:
     return f"{name} is wrong: {error['msg'].removeprefix('Value error, ')}."
 
 
-class Refusal(NamedTuple):
-    """One thing that production does not accept."""
-
-    setting: str
-    why: str
-    """What is there, and what follows from it."""
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.why} {self.mend}"
-
-
-def _refusals(settings: Settings, *, reload: bool) -> Iterator[Refusal]:
+def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
+    """What is set, the consequence and the fix, for each setting that production refuses."""
     if settings.rq_worker_autoreload:
-        yield Refusal(
-            "rq_worker_autoreload",
-            "RQ_WORKER_AUTORELOAD is on: the worker would run on real data whatever is saved.",
-            "Set RQ_WORKER_AUTORELOAD=false.",
-        )
+        yield "RQ_WORKER_AUTORELOAD is on: saves would run on real data. Set RQ_WORKER_AUTORELOAD=false."
     if reload or _server_reloads():
-        yield Refusal(
-            "reload",
-            "The API server reloads code: unfinished code would serve, and watching costs time.",
-            "Take --reload from its command line and from GUNICORN_CMD_ARGS, unset UVICORN_RELOAD, and let "
-            "GUNICORN_CONFIG name settings without reload, such as gunicorn.conf.py.",
+        yield (
+            "The API server reloads code: it would serve unfinished code, and watching costs time. Remove "
+            "--reload from its command line and from GUNICORN_CMD_ARGS, unset UVICORN_RELOAD, and set "
+            "GUNICORN_CONFIG to a file without reload, such as gunicorn.conf.py."
         )
     if settings.debug:
-        yield Refusal(
-            "debug", "DEBUG is on: errors would show code and data to everybody.", "Set DEBUG=false."
-        )
+        yield "DEBUG is on: errors would show code and data to everyone. Set DEBUG=false."
     if settings.log_level == "debug":
-        yield Refusal(
-            "log_level",
-            "LOG_LEVEL is debug: the log would grow fast and may hold data.",
-            "Set LOG_LEVEL=info.",
-        )
+        yield "LOG_LEVEL is debug: the log would grow fast and may contain private data. Set LOG_LEVEL=info."
     yield from _refused_secrets(settings)
     if _is_sqlite(settings) and not settings.allow_sqlite:
-        yield Refusal(
-            "database_url",
-            "DATABASE_URL is SQLite: replicas on other machines would each have data of their own.",
-            "Use Postgres, or set ALLOW_SQLITE=true where everything runs on one machine.",
+        yield (
+            "DATABASE_URL is SQLite: replicas on other machines would each have their own data. Use "
+            "Postgres, or set ALLOW_SQLITE=true if everything runs on one machine."
         )
     if "*" in settings.allowed_hosts:
-        yield Refusal(
-            "allowed_hosts",
-            "ALLOWED_HOSTS allows every name: a foreign page could reach the API by a name of its own.",
-            "List the names under which it is reached.",
+        yield (
+            "ALLOWED_HOSTS allows every name: a foreign page could reach the API under its own name. List "
+            "the names under which the API is reached."
         )
     if "*" in settings.cors_origins:
-        yield Refusal(
-            "cors_origins",
-            "CORS_ORIGINS allows every page: any could use the API from its visitors' browsers.",
-            "List the origins whose pages may.",
+        yield (
+            "CORS_ORIGINS allows every page: any page could use the API from its visitors' browsers. List "
+            "the origins whose pages may use it."
         )
 
 
-def _refused_secrets(settings: Settings) -> Iterator[Refusal]:
-    random = "`openssl rand -hex 32` makes a random one."
-    database_lack = None if _is_sqlite(settings) else _lack(urlsplit(settings.database_url).password)
-    if database_lack:
-        why = f"DATABASE_PASSWORD {database_lack}: others could read and change the data."
-        yield Refusal("database_password", why, random)
-    if redis_lack := _lack(urlsplit(settings.redis_url).password):
-        why = f"REDIS_PASSWORD {redis_lack}: others could put jobs of their own into the queue."
-        yield Refusal("redis_password", why, random)
+def _refused_secrets(settings: Settings) -> Iterator[str]:
+    others, fix = "others could read and change everything.", "`openssl rand -hex 32` makes a random one."
+    database = None if _is_sqlite(settings) else _secret_problem(urlsplit(settings.database_url).password)
+    if database:
+        yield f"DATABASE_PASSWORD {database}: {others} {fix}"
+    if redis := _secret_problem(urlsplit(settings.redis_url).password):
+        yield f"REDIS_PASSWORD {redis}: others could enqueue their own jobs. {fix}"
     if not settings.api_keys:
-        why = "API_KEYS has no key: everybody could read and change everything."
-        yield Refusal("api_keys", why, f"Put one into the file that API_KEYS_FILE names; {random}")
+        yield f"API_KEYS has no key: {others} Put one into the file that API_KEYS_FILE names; {fix}"
     for number, key in enumerate(settings.api_keys, 1):
-        if lack := _lack(quote(key.get_secret_value())):
-            why = f"Key {number} of API_KEYS {lack}: others could read and change everything."
-            yield Refusal("api_keys", why, random)
+        if problem := _secret_problem(quote(key.get_secret_value())):
+            yield f"Key {number} of API_KEYS {problem}: {others} {fix}"
 
 
 def _is_sqlite(settings: Settings) -> bool:
     return settings.database_url.startswith("sqlite")
 
 
-def _lack(quoted: str | None) -> str | None:
-    """What is wrong with a secret, as a URL holds it; never the secret itself."""
+def _secret_problem(quoted: str | None) -> str | None:
+    """What is wrong with a secret, given as it is quoted in a URL; never the secret itself."""
     secret = unquote(quoted or "")
     if not secret:
         return "is missing"
-    lacks = []
-    if EXAMPLE.search(secret):
-        lacks.append("is an example that everybody knows")
+    problems = []
+    if PLACEHOLDER.search(secret):
+        problems.append("is an example that everybody knows")
     if len(secret) < SHORTEST_SECRET:
-        lacks.append(f"is shorter than {SHORTEST_SECRET} characters")
-    return " and ".join(lacks) or None
+        problems.append(f"is shorter than {SHORTEST_SECRET} characters")
+    return " and ".join(problems) or None
 
 
 def _server_reloads() -> bool:
-    """Whether the command line or the environment of Uvicorn or Gunicorn asks for it."""
-    with suppress(ValueError):  # Gunicorn says by itself what is wrong with it
+    """Whether the command line or the environment tells Uvicorn or Gunicorn to reload."""
+    with suppress(ValueError):  # Gunicorn itself reports what is wrong with it
         arguments = shlex.split(os.environ.get("GUNICORN_CMD_ARGS", ""))
         if "--reload" in [*sys.argv, *arguments]:
             return True
     return os.environ.get("UVICORN_RELOAD", "").lower() in ("1", "true", "t", "yes", "y", "on")
 
 
-def _refuse(settings: Settings, found: list[str]) -> NoReturn:
-    """Tell what was found, and end this process and what would start it again."""
-    lines = [f"This can't start in {settings.environment}:", *(f"- {sentence}" for sentence in found)]
+def _refuse(settings: Settings, mistakes: list[str]) -> NoReturn:
+    """Report the mistakes, and end this process and whatever would start it again."""
+    lines = [f"This can't start in {settings.environment}:", *(f"- {mistake}" for mistake in mistakes)]
     if settings.environment == "production":
-        lines.append("Set ENVIRONMENT=development where this is not production.")
+        lines.append("Set ENVIRONMENT=development if this is not production.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
     if multiprocessing.current_process().name.startswith("generation-"):
         sys.exit(REFUSED_TO_SUPERVISOR)
     parent = multiprocessing.parent_process()
     if parent and parent.pid:
-        # Uvicorn's reloader would wait for a save, its `--workers` start the next one. Not SIGTERM: after it
-        # they end with code 0, as if all were well.
+        # Uvicorn's reloader would wait for a save, its `--workers` would start the next process. Not SIGTERM:
+        # after it they exit with code 0, as if all were well.
         with suppress(ProcessLookupError):  # another of its processes was faster
             os.kill(parent.pid, signal.SIGKILL)
     sys.exit(GUNICORN_GIVES_UP if "gunicorn.arbiter" in sys.modules else REFUSED)

@@ -63,5 +63,5 @@ def test_durations_mean_what_they_mean_to_compose(text: str, expected: int) -> N
 
 @pytest.mark.parametrize("text", ["soon", "330", "-1s"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no duration such as 330s"):
+    with pytest.raises(ValueError, match="not a duration such as 330s"):
         Settings.model_validate({"worker_stop_grace_period": text})

@@ -57,7 +57,7 @@ def test_no_secret_is_in_the_words_for_the_settings(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(b"\xff\xfe", "it is no UTF-8 text"), (None, "Is a directory")]
+    ("content", "reason"), [(b"\xff\xfe", "it is not valid UTF-8"), (None, "Is a directory")]
 )
 def test_what_is_wrong_with_a_file_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
