@@ -1,4 +1,4 @@
-"""Progress of a job: written by jobs, read by the API. The one way in which jobs tell how far they are."""
+"""Progress of a job: jobs write it, the API reads it."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from src.kit.settings import get_settings
 logger = logging.getLogger(__name__)
 
 KEEP_SECONDS = 24 * 3600
-"""How long the last word of a job is kept."""
+"""How long the last report of a job is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Progress:
 
     Attributes:
         done: steps done so far.
-        total: steps in all, None while nobody knows.
-        state: what the job does now, in a word.
+        total: number of all steps, None if unknown.
+        state: what the job is doing, in a word.
     """
 
     done: int
@@ -35,7 +35,7 @@ class Progress:
 
 
 def report(job_id: str, done: int, total: int | None, state: str = "running") -> None:
-    """Tell how far a job is. A Redis that is away costs the news, never the job."""
+    """Report how far a job is. If Redis is away, the report is lost; the job goes on."""
     progress = json.dumps(asdict(Progress(done, total, state)))
     try:
         with get_redis().pipeline(transaction=False) as pipeline:
@@ -43,15 +43,15 @@ def report(job_id: str, done: int, total: int | None, state: str = "running") ->
             pipeline.publish(_key(job_id), progress)
             pipeline.execute()
     except REDIS_AWAY:
-        logger.warning("Redis is away: progress of job %s not told", job_id)
+        logger.warning("Redis is away: progress of job %s not reported", job_id)
 
 
 async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | None]:
-    """Yield what a job tells, its last word first, and None after a silence, since news may get lost.
+    """Yield a job's reports, starting with the last one, and None after a silence, as reports can get lost.
 
     Args:
-        job_id: the job to listen to.
-        at_least_every: longest silence in seconds; it is also how soon a Redis that was away is asked again.
+        job_id: the job to follow.
+        at_least_every: longest silence in seconds, and how soon an unreachable Redis is tried again.
     """
     redis = AsyncRedis.from_url(
         get_settings().redis_url,

@@ -1,4 +1,4 @@
-"""One line an event on standard output, at once; the same wording in every process. JSON in production."""
+"""The log: one line per event on standard output, in the same format in every process; JSON in production."""
 
 import logging
 import logging.config
@@ -6,7 +6,6 @@ import logging.handlers
 import os
 import sys
 import threading
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -23,20 +22,19 @@ logger = logging.getLogger(__name__)
 
 
 class JsonLines(JsonFormatter):
-    """One JSON object a line: time (UTC), request_id where there is one, level, logger, message, extras."""
+    """One JSON object per line: time (UTC), request_id if there is one, level, logger, message, extras."""
 
     def __init__(self) -> None:
         super().__init__(
             ["levelname", "name", "message"],
             rename_fields={"levelname": "level", "name": "logger", "exc_info": "traceback"},
-            # Uvicorn's messages once more, with colours.
+            # Uvicorn's copy of its message, with colors.
             reserved_attrs=[*RESERVED_ATTRS, "color_message"],
         )
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Fill the object."""
         log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         if current := request_id.current():
             log_data["request_id"] = current
@@ -44,48 +42,47 @@ class JsonLines(JsonFormatter):
 
 
 def configure_logging(settings: KitSettings, role: str) -> None:
-    """Send this process' log to standard output, and to `LOG_DIR/<role>.log` where that is set.
+    """Send this process' log to standard output, and to `LOG_DIR/<role>.log` if LOG_DIR is set.
 
-    In development Uvicorn and Gunicorn keep the handlers that they bring for their own loggers.
+    In development Uvicorn and Gunicorn keep the handlers of their own loggers.
 
     Args:
-        settings: gives the level, the folder, and by the environment the format.
+        settings: the level, the folder, and the environment, which decides the format.
         role: name of the process, such as `fastapi` or `rqworker`.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    lack = None
+    problem = None
     if settings.log_dir:
         try:
             settings.log_dir.mkdir(parents=True, exist_ok=True)
             handlers.append(logging.handlers.WatchedFileHandler(settings.log_dir / f"{role}.log"))
         except OSError as error:
-            lack = error
+            problem = error
     for handler in handlers:
-        # A process that is forked while another thread writes would wait for that thread for ever.
+        # Otherwise a process that is forked while another thread writes would wait for that thread forever.
         os.register_at_fork(before=handler.acquire, after_in_parent=handler.release)
     if settings.environment == "production":
         write_json(handlers)
     else:
         logging.basicConfig(format=FORMAT, handlers=handlers, force=True)
     logging.getLogger().setLevel(logging.INFO)
-    if lack:
-        logger.warning("No log file, since LOG_DIR can't be written: %s", lack)
+    if problem:
+        logger.warning("No log file, because LOG_DIR can't be written: %s", problem)
     logging.captureWarnings(capture=True)
-    # It says at each start which plugins it has.
+    # It lists its plugins at each start.
     logging.getLogger("alembic.runtime.plugins").setLevel("WARNING")
     level = settings.log_level.upper()
     logging.getLogger("src").setLevel(level)
-    # RQ's own debug log is about RQ: a dozen lines a job.
+    # RQ's debug log is about RQ itself: a dozen lines per job.
     logging.getLogger("rq").setLevel("INFO" if level == "DEBUG" else level)
 
 
-def write_json(handlers: Iterable[logging.Handler]) -> None:
-    """Write all that this process says as JSON: the servers' lines and uncaught exceptions, too.
+def write_json(handlers: list[logging.Handler]) -> None:
+    """Write everything that this process logs as JSON, including the servers' lines and uncaught exceptions.
 
-    The servers' access logs fall silent: theirs have no request id, and may show what a query string holds.
-    Ours are written by `RequestObserver`.
+    The servers' access logs are turned off: they have no request id, and may contain query strings.
+    `RequestObserver` writes the access log instead.
     """
-    handlers = list(handlers)
     for handler in handlers:
         handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=handlers, force=True)

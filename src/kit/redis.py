@@ -17,12 +17,12 @@ REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 @lru_cache
 def get_redis() -> Redis:
-    """The Redis client of this process: short time-outs, one retry on a broken connection."""
+    """The Redis client of this process, with short timeouts and one retry on a broken connection."""
     return Redis.from_url(
         get_settings().redis_url,
         socket_connect_timeout=limits.REDIS_CONNECT,
         socket_timeout=limits.REDIS_ANSWER,
         health_check_interval=30,
-        # Once more on a connection that broke; a Redis that is silent would only be waited for again.
+        # Not after a timeout: a Redis that doesn't answer would only be waited for twice.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, (RedisConnectionError,)),
     )

@@ -1,4 +1,4 @@
-"""One id for all that a request sets off: its log lines, its answer, and the jobs that it leads to."""
+"""One id for everything that a request causes: its log lines, its response, and its jobs."""
 
 import re
 import uuid
@@ -11,20 +11,20 @@ _current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def current() -> str | None:
-    """The id of the request that this code works for, None if it works for none."""
+    """The id of the request that this code works for, or None."""
     return _current.get()
 
 
 def use(request_id: str | None) -> None:
-    """Work for this request from now on, in this thread or task and in what it starts."""
+    """Set the request that this thread or task, and what it starts, works for."""
     _current.set(request_id)
 
 
 def new() -> str:
-    """An id that nobody else has."""
+    """A new, unique id."""
     return uuid.uuid4().hex
 
 
 def accept(sent: str | None) -> str:
-    """The id that a client sent, or a new one where it sent none, or one that does not belong in a log."""
+    """The id that a client sent, or a new one if it sent none or one that is unsafe to log."""
     return sent if sent and _SANE.fullmatch(sent) else new()

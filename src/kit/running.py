@@ -1,9 +1,11 @@
-"""Which code this process runs, and whether newer code is on disk."""
+"""The code that this process runs, and whether there is other code on disk."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import BaseModel, Field
 
 from src.kit.settings import get_settings
 from src.reload import problem
@@ -13,33 +15,34 @@ SRC = Path(__file__).resolve().parents[1]
 
 
 class RunningCode(NamedTuple):
-    """The code that a process has loaded."""
+    """The code that this process has loaded."""
 
     code: str
-    """Fingerprint of all `.py` files under `src`, as they were when it loaded them."""
+    """Fingerprint of all `.py` files in `src` when they were loaded."""
     loaded_at: datetime
 
 
-class CodeOnDisk(NamedTuple):
+class CodeOnDisk(BaseModel):
     """Code on disk that this process does not run."""
 
-    code: str
-    """Fingerprint of the code."""
-    problem: str | None
-    """Why it does not run, with file and line; None while it is being loaded."""
+    code: str = Field(description="Fingerprint of the code on disk.", examples=["c0ffee123456"])
+    problem: str | None = Field(
+        description="Why it can't be loaded, with file and line; null while it is being loaded.",
+        examples=["src/main.py:12: SyntaxError: invalid syntax"],
+    )
 
 
 @lru_cache
 def running_code() -> RunningCode:
     """The code of this process. Call it as soon as the code is loaded: the first call takes the fingerprint.
 
-    At import it would be too early: a reload need not import this module again.
+    The import of this module would be too early: a reload may not import it again.
     """
     return RunningCode(fingerprint(SRC), datetime.now(UTC))
 
 
 def newer_code() -> CodeOnDisk | None:
-    """In development, the code on disk if this process does not run it, whether it is loading or broken."""
+    """In development, the code on disk if it differs from the code that this process runs."""
     if get_settings().environment == "production" or (code := fingerprint(SRC)) == running_code().code:
         return None
-    return CodeOnDisk(code, problem.current())
+    return CodeOnDisk(code=code, problem=problem.current())

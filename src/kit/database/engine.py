@@ -1,4 +1,4 @@
-"""Engine and sessions of the database: Postgres in the stack, SQLite where there is no Docker."""
+"""Engine and sessions of the database: Postgres on Docker, SQLite without it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Base(DeclarativeBase):
-    """Base of every model; the naming convention lets Alembic name constraints alike on both databases."""
+    """Base of every model; the naming convention gives constraints the same names on both databases."""
 
     metadata = MetaData(
         naming_convention={
@@ -34,7 +34,7 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A point in time, always aware and in UTC; SQLite keeps no time zone of its own."""
+    """A time zone-aware datetime in UTC; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -50,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 @lru_cache
 def get_engine() -> Engine:
-    """The engine of this process for `DATABASE_URL`, made at first use."""
+    """The engine of this process for `DATABASE_URL`, created at first use."""
     url = make_url(get_settings().database_url)
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url.database)
@@ -58,17 +58,17 @@ def get_engine() -> Engine:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    from src.kit.database.postgres import Connection  # here, since SQLite does without
+    from src.kit.database.postgres import Connection  # here, because SQLite does not need it
 
     engine = create_engine(
         url,
         pool_pre_ping=True,
         pool_recycle=1800,
         pool_timeout=limits.DATABASE_POOL,
-        hide_parameters=True,  # an error's text goes into logs: it names the statement, but not the rows
+        hide_parameters=True,  # errors are logged: with the statement, but without the rows
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
-            # A server that is gone without a word, such as one that lost its power.
+            # For a server that disappears without closing the connection, such as after a power failure.
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
@@ -90,23 +90,20 @@ def _sqlite_engine(database: str | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        # Readers go on while the one writer writes; deleting an import deletes its rows.
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
+        # Readers continue while the one writer writes; foreign keys cascade.
+        for setting in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {setting}")
 
     return engine
 
 
 def forget_connections() -> None:
-    """Let go of the parent's database connections after a fork, without closing them for the parent."""
+    """Drop the parent's database connections after a fork, without closing them for the parent."""
     get_engine().dispose(close=False)
 
 
 def begin_job() -> None:
-    """Prepare a forked process for its job: connections of its own, and all of the job's time for answers."""
+    """Prepare a forked process for its job: its own connections, and no time limit for answers."""
     forget_connections()
     if get_engine().dialect.name == "postgresql":
         from src.kit.database.postgres import Connection
@@ -115,7 +112,7 @@ def begin_job() -> None:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether this error says that the database is or was away, rather than that a statement was wrong."""
+    """Whether this error means that the database is or was away, rather than a wrong statement."""
     return isinstance(error, OperationalError | InterfaceError) and (
         error.connection_invalidated or error.statement is None
     )

@@ -1,4 +1,4 @@
-"""Connections to Postgres that do not wait for ever for a server that keeps silent."""
+"""Connections to Postgres that don't wait forever for a server that does not answer."""
 
 from typing import Any, ClassVar, TypeVar
 
@@ -12,29 +12,29 @@ T = TypeVar("T")
 
 
 class Connection(psycopg.Connection[Any]):
-    """psycopg's connection with a limit on each answer.
+    """psycopg's connection with a time limit on each answer.
 
-    Neither TCP nor `statement_timeout` helps when the server is there but does not run, such as a container
-    that is paused or a machine that swaps: the kernel goes on acknowledging what is sent to it.
+    Neither TCP nor `statement_timeout` helps if the server exists but does not run, as in a paused container
+    or on a swapping machine: its kernel still acknowledges what is sent.
     """
 
     answer_timeout: ClassVar[float | None] = limits.DATABASE_ANSWER
     """Seconds, None for no limit."""
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        """Wait for an answer; a connection on which it did not come is closed.
+        """Wait for an answer, and close the connection if it does not arrive.
 
         Raises:
-            psycopg.OperationalError: the answer did not come in time.
+            psycopg.OperationalError: the answer did not arrive in time.
         """
         try:
             return super().wait(gen, interval, self.answer_timeout if timeout is None else timeout)
-        except BaseException:  # also what a signal handler raises, such as the end of a job's time
+        except BaseException:  # including those of signal handlers, such as the job timeout
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 self.close()
             raise
 
     def rollback(self) -> None:
-        """Roll back; on a closed connection nothing is left to, and an error would hide why it was closed."""
+        """Roll back, unless the connection is closed: an error would hide why."""
         if not self.closed:
             super().rollback()

@@ -1,4 +1,4 @@
-"""Takes a job from a queue, waiting for one, so that the waiting can be ended without losing a job."""
+"""Waiting for a job in a way that can be interrupted without losing one."""
 
 from collections.abc import Callable
 
@@ -10,18 +10,18 @@ from rq.utils import as_text
 
 
 class BlockingPop:
-    """Waits in Redis on a connection of its own, whose number is known, so that `CLIENT UNBLOCK` can end it.
+    """Waits on its own connection to Redis, whose client ID is known, so that `CLIENT UNBLOCK` can end it.
 
-    Redis does one thing after the other: either the job moves to this client, and unblocking does nothing, or
-    the client is unblocked, and the job stays in the queue.
+    Redis runs one command at a time: either the job moves to this client, and unblocking does nothing, or the
+    client is unblocked, and the job stays in the queue.
     """
 
     def __init__(self, queue: Queue, seconds: int) -> None:
-        """Prepare; connects at first use.
+        """Prepare; it connects at first use.
 
         Args:
-            queue: where the jobs are; they go to RQ's intermediate queue.
-            seconds: how long to wait at most.
+            queue: where the jobs are; they move to RQ's intermediate queue.
+            seconds: longest wait.
         """
         self._queue = queue
         self._seconds = seconds
@@ -29,10 +29,10 @@ class BlockingPop:
         self._waiting_client: int | None = None
 
     def pop(self, is_wanted: Callable[[], bool]) -> str | None:
-        """Take a job's id; None when there was none, or when it is not wanted any more.
+        """Take a job's id; None if there was no job, or if none is wanted any longer.
 
         Args:
-            is_wanted: asked once an interruption would be noticed, so that none can be missed.
+            is_wanted: called once an interruption would be noticed, so that none can be missed.
 
         Raises:
             redis.exceptions.ConnectionError: Redis is away.
@@ -48,7 +48,7 @@ class BlockingPop:
             self._waiting_client = None
 
     def interrupt(self) -> bool:
-        """End the waiting, from another thread; to be called again until it returns False: nobody waits."""
+        """End the wait, from another thread; call it until it returns False, when nobody waits."""
         client = self._waiting_client
         if client is None:
             return False
@@ -58,7 +58,7 @@ class BlockingPop:
     def _connection(self) -> Redis:
         if self._redis is None:
             pool = self._queue.connection.connection_pool
-            # A command that is repeated on a new connection would wait there under another number.
+            # A command that is retried on a new connection would wait under another client ID.
             options = pool.connection_kwargs | {
                 "retry": Retry(NoBackoff(), 0),
                 "retry_on_error": [],

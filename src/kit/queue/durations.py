@@ -1,7 +1,7 @@
 """How long jobs take and how they end: counted in Redis by the workers, read by the API.
 
-Workers are other processes than the API, on other machines maybe, and each job has a process of its own:
-Redis is where they meet. One hash holds it all, some dozen fields for each function.
+Workers run in other processes than the API, maybe on other machines, and each job has its own process, so
+the counts are in Redis: in one hash, with about a dozen fields per function.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from rq.utils import as_text
 Outcome = Literal["finished", "retried", "failed"]
 
 BUCKETS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Upper bounds in seconds; what takes longer is counted under infinity."""
+"""Upper bounds in seconds; longer jobs count under infinity."""
 
 _KEY = "metrics:jobs"
 _SUM = "sum"
@@ -28,8 +28,8 @@ class Durations:
     """Jobs of one function that ended the same way.
 
     Attributes:
-        buckets: number of jobs by the lowest upper bound that they stayed within, in seconds.
-        seconds: what all of them took together.
+        buckets: number of jobs by the lowest upper bound that they did not exceed, in seconds.
+        seconds: their total duration.
     """
 
     buckets: dict[float, int] = field(default_factory=dict)
@@ -37,11 +37,11 @@ class Durations:
 
 
 def count(redis: Redis, function: str, outcome: Outcome, seconds: float) -> None:
-    """Count a job that has ended. A Redis that is away or full costs the count, never the job.
+    """Count a job that has ended. If Redis is away or full, the count is lost, never the job.
 
     Args:
-        function: the job's, with its module.
-        outcome: how it ended; `retried` failed and is tried again.
+        function: the job's function, with its module.
+        outcome: how it ended; a `retried` job failed and runs again.
         seconds: how long it took.
     """
     bound = next((bound for bound in BUCKETS if seconds <= bound), float("inf"))
@@ -55,7 +55,7 @@ def read(redis: Redis) -> Iterator[tuple[str, str, Durations]]:
     """Function, outcome and durations of all jobs that were counted.
 
     Raises:
-        redis.exceptions.RedisError: Redis is away, or refuses.
+        redis.exceptions.RedisError: Redis is away, or refuses the command.
     """
     found: defaultdict[tuple[str, str], Durations] = defaultdict(Durations)
     for name, value in redis.hgetall(_KEY).items():

@@ -1,4 +1,4 @@
-"""RQ's job, made to outlive an outage."""
+"""RQ's job, extended to survive an outage."""
 
 import logging
 import time
@@ -15,13 +15,13 @@ logger = logging.getLogger(__name__)
 
 
 class RobustJob(Job):
-    """A try that failed because the database or Redis was away is not counted: the job is tried again.
+    """A job whose attempts don't count if they failed because the database or Redis was away.
 
-    `JOB_RETRIES` is for jobs that crash. An outage would use them up in a second.
+    `JOB_RETRIES` is for jobs that crash; an outage would use them up in a second.
     """
 
     def perform(self) -> Any:
-        """Run the job; after an outage, wait a while for its end, so that the next try meets it no more."""
+        """Run the job; in an outage, wait a while for its end before the next attempt."""
         try:
             return super().perform()
         except Exception as error:

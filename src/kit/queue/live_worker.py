@@ -1,12 +1,11 @@
-"""RQ's worker, made to outlive Redis, to show that it is alive, and to say which code it runs."""
+"""RQ's worker, extended to survive outages of Redis, to show that it is alive, and to report its code."""
 
 import contextlib
-import functools
 import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from redis import Redis
@@ -22,32 +21,13 @@ from src.kit.redis import REDIS_AWAY
 from src.reload.wakeup import Wakeup
 
 HEARTBEAT = 10
-"""Seconds between two heartbeats of a worker that is busy."""
+"""Seconds between two heartbeats of a busy worker."""
 
 TIME_TO_LIVE = 25
-"""Seconds after its last heartbeat in which a worker, or a job that it runs, counts as alive."""
+"""Seconds after its last heartbeat during which a worker, or the job that it runs, counts as alive."""
 
 POP_TIMEOUT = 5
 """Seconds that an idle worker waits for a job before its next heartbeat."""
-
-FIRST_MAINTENANCE = 1
-"""Seconds until the first maintenance."""
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _unless_redis_is_away(method: Callable[P, R]) -> Callable[P, R | None]:
-    """Decorator: leave it for the next time while Redis is away; waiting for a job says so in the log."""
-
-    @functools.wraps(method)
-    def attempt(*args: P.args, **kwargs: P.kwargs) -> R | None:
-        try:
-            return method(*args, **kwargs)
-        except REDIS_AWAY:
-            return None
-
-    return attempt
 
 
 def _failed_or_retried(job: Job) -> durations.Outcome:
@@ -56,11 +36,11 @@ def _failed_or_retried(job: Job) -> durations.Outcome:
 
 
 class LiveWorker(Worker):
-    """RQ's worker as others see it: in Redis, in the log and by its heartbeat file.
+    """RQ's worker as seen from outside: in Redis, in the log and by its heartbeat file.
 
-    - While Redis is away it waits, and registers anew when Redis has forgotten it.
-    - Its maintenance takes up within a minute what dead workers left behind (`maintenance`).
-    - Its hash in Redis tells `code` and `loaded_at`.
+    - While Redis is away it waits, and registers again if Redis has forgotten it.
+    - Its maintenance recovers within a minute what dead workers left behind (`maintenance`).
+    - Its hash in Redis has the fields `code` and `loaded_at`.
     """
 
     def __init__(
@@ -78,35 +58,33 @@ class LiveWorker(Worker):
 
         Args:
             queues: the queue.
-            name: unique among all workers; by default the host's name with something random.
-            args: further arguments of RQ's worker.
+            name: unique among all workers; by default the host's name and a random suffix.
             code: fingerprint of the code.
             loaded_at: when the code was loaded.
-            sweep: called in maintenance, every few seconds by one worker of all.
-            heartbeat_file: touched at each heartbeat that Redis has taken, for health checks.
-            kwargs: further arguments of RQ's worker.
+            sweep: called in maintenance, every few seconds by one of all workers.
+            heartbeat_file: touched at each heartbeat that Redis has accepted, for health checks.
         """
         kwargs = {"job_monitoring_interval": HEARTBEAT, "worker_ttl": TIME_TO_LIVE} | kwargs
         super().__init__(queues, name or f"{socket.gethostname()}-{uuid4().hex[:8]}", *args, **kwargs)
         self.maintenance_interval = maintenance.INTERVAL
-        # The first jobs come first, then the first maintenance.
-        since = timedelta(seconds=maintenance.INTERVAL - FIRST_MAINTENANCE)
+        # The first maintenance is in a second, after the first jobs.
+        since = timedelta(seconds=maintenance.INTERVAL - 1)
         self.last_cleaned_at = now() - since  # type: ignore[assignment]
         self.on_working: Callable[[], object] = lambda: None
-        """Called once it is registered."""
+        """Called once the worker is registered."""
         self._code = code
         self._loaded_at = loaded_at
         self._sweep = sweep
         self._heartbeat_file = heartbeat_file
         self._stop = Wakeup()
-        """Set when it is asked to stop, which ends every pause."""
+        """Set when the worker is asked to stop; it ends every pause."""
         self._is_redis_away = False
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
-        """Register, once Redis is there."""
+        """Register, as soon as Redis answers."""
         while not self._stop_requested:
             try:
-                self.connection.delete(self.key)  # what an attempt before this one may have left
+                self.connection.delete(self.key)  # an earlier attempt may have left it
                 super().bootstrap(*args, **kwargs)
             except REDIS_AWAY as error:
                 self._say_redis_is(away=error)
@@ -116,7 +94,7 @@ class LiveWorker(Worker):
                 return
 
     def unsubscribe(self) -> None:
-        """Hear no more commands. RQ stops the thread last, so that it sleeps on and has to be waited for."""
+        """Listen to no more commands. RQ stops the thread last, and then has to wait until it wakes up."""
         if self.pubsub_thread and self.pubsub:
             self.pubsub_thread.stop()
             self.pubsub.unsubscribe()
@@ -129,11 +107,11 @@ class LiveWorker(Worker):
 
     @property
     def connection_timeout(self) -> int:
-        """Seconds that a command may take; RQ stretches it for waiting, which has its own connection here."""
+        """Seconds that a command may take; RQ extends it for waiting, which uses another connection here."""
         return POP_TIMEOUT
 
     def serialize(self) -> dict[str, Any]:
-        """What the worker's hash in Redis tells."""
+        """The worker's hash in Redis."""
         loaded_at = self._loaded_at.isoformat() if self._loaded_at else ""
         return super().serialize() | {"code": self._code, "loaded_at": loaded_at}
 
@@ -142,25 +120,24 @@ class LiveWorker(Worker):
         with contextlib.suppress(*REDIS_AWAY):
             super().heartbeat(TIME_TO_LIVE, pipeline)
             if pipeline is None:
-                self._note_heartbeat()
+                self._touch_heartbeat_file()
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
-        """Heartbeat of a worker that waits for its job, and of the job."""
+        """Heartbeat of a worker whose job is running, and of the job."""
         try:
             super().maintain_heartbeats(job, execution)
         except REDIS_AWAY as error:
             self._say_redis_is(away=error)
         else:
             self._say_redis_is(away=None)
-            self._note_heartbeat()
+            self._touch_heartbeat_file()
 
-    def _note_heartbeat(self) -> None:
-        """Touch the file: the worker's loop turns, and Redis has just answered it."""
+    def _touch_heartbeat_file(self) -> None:
         if self._heartbeat_file:
             self._heartbeat_file.touch()
 
-    def _look_alive(self) -> None:
-        """Heartbeat, registration and maintenance of a worker that waits."""
+    def _show_idle(self) -> None:
+        """Heartbeat, registration and maintenance of an idle worker."""
         self.set_state(WorkerStatus.IDLE)
         self.heartbeat()
         if not self.connection.hexists(self.key, "birth"):
@@ -171,42 +148,48 @@ class LiveWorker(Worker):
             self.run_maintenance_tasks()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
-        """Seconds in which the job counts as running without a further heartbeat."""
+        """Seconds for which the job counts as running without another heartbeat."""
         return TIME_TO_LIVE
 
     def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        """The job has finished: note it, and count it."""
+        """The job has finished: record and count it."""
         super().handle_job_success(job, *args, **kwargs)
         self._count(job, "finished")
 
     def handle_job_retry(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        """The job wants to be run again, unless it has been too often."""
+        """The job asks for a retry, and gets it unless it had too many."""
         super().handle_job_retry(job, *args, **kwargs)
         self._count(job, _failed_or_retried(job))
 
     def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
-        """The job has failed, or its process has died: have it run again while it may, and count it."""
+        """The job has failed, or its process has died: retry it while it has retries left, and count it."""
         super().handle_job_failure(job, *args, **kwargs)
         self._count(job, _failed_or_retried(job))
 
     def _count(self, job: Job, outcome: durations.Outcome) -> None:
-        # One that can't be read fails without a name.
+        # A job that can't be read fails without a name.
         with contextlib.suppress(DeserializationError):
             if job.func_name and job.started_at and job.ended_at:
                 seconds = (job.ended_at - job.started_at).total_seconds()
                 durations.count(self.connection, job.func_name, outcome, seconds)
 
-    check_for_suspension = _unless_redis_is_away(Worker.check_for_suspension)
-    teardown = _unless_redis_is_away(Worker.teardown)
+    def check_for_suspension(self, burst: bool) -> None:
+        """Wait while RQ is suspended; without Redis nobody knows, and waiting for a job logs it."""
+        with contextlib.suppress(*REDIS_AWAY):
+            super().check_for_suspension(burst)
 
-    @_unless_redis_is_away
+    def teardown(self) -> None:
+        """Unregister; without Redis, that is left to the maintenance of other workers."""
+        with contextlib.suppress(*REDIS_AWAY):
+            super().teardown()  # type: ignore[no-untyped-call]
+
     def run_maintenance_tasks(self) -> None:
-        """Take up again what dead workers left behind."""
+        """Recover what dead workers left behind; an outage of Redis leaves it to the next round."""
         self.last_cleaned_at = now()  # type: ignore[assignment]
         try:
             maintenance.run_round(self.queues[0], self.name, self._sweep)
         except REDIS_AWAY:
-            raise
+            return
         except Exception:
             self.log.exception("Worker %s: maintenance failed; the next round tries again", self.name)
 
@@ -215,7 +198,6 @@ class LiveWorker(Worker):
             self.log.warning("Worker %s: Redis is away (%s), waiting for it", self.name, away)
         elif self._is_redis_away and not away:
             self.log.info("Worker %s: Redis is back", self.name)
-            # Meanwhile nobody could vouch for the jobs that run: let their workers do so before any counts as
-            # abandoned.
+            # Running jobs had no heartbeats meanwhile: give their workers time before one is abandoned.
             self.last_cleaned_at = now() + timedelta(seconds=HEARTBEAT / 2)  # type: ignore[assignment]
         self._is_redis_away = away is not None

@@ -1,7 +1,7 @@
-"""What RQ leaves behind when a worker dies is taken up again within a minute.
+"""Recovers within a minute what a dead worker left behind.
 
-RQ looks every ten minutes, holds its lock for fifteen, and counts a job as failed that was on its way from
-the queue to its worker.
+RQ itself looks every ten minutes, holds its lock for fifteen, and fails a job that was on its way from the
+queue to its worker.
 """
 
 import logging
@@ -17,13 +17,13 @@ from rq.utils import as_text
 logger = logging.getLogger(__name__)
 
 INTERVAL = 10
-"""Seconds between two rounds, by whichever worker comes first."""
+"""Seconds between two rounds, whichever worker does them."""
 
 LONGEST_ROUND = 30
-"""Seconds after which a round counts as lost with its worker."""
+"""Seconds after which a round counts as lost, with its worker."""
 
 STRANDED_AFTER = 15
-"""Seconds that a job may take from the queue to its worker: milliseconds, unless the worker is gone."""
+"""Seconds that a job may take from the queue to its worker; it takes milliseconds, unless the worker died."""
 
 _PUT_BACK = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2], ARGV[1]) end
@@ -31,12 +31,12 @@ if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 1 then redis.call('LPUSH', KEYS[2]
 
 
 def run_round(queue: Queue, worker: str, sweep: Callable[[], None]) -> None:
-    """Take up again what dead workers left behind, unless a worker has done so just now.
+    """Recover what dead workers left behind, unless another worker has just done so.
 
     Args:
         queue: the queue to look after.
         worker: name of the worker that does it.
-        sweep: called in the round, too.
+        sweep: called at the end of the round.
 
     Raises:
         redis.exceptions.ConnectionError: Redis is away; the next round does it.
@@ -54,10 +54,10 @@ def run_round(queue: Queue, worker: str, sweep: Callable[[], None]) -> None:
 
 
 def put_back_stranded_jobs(queue: Queue) -> None:
-    """Put jobs back into the queue whose worker died after it took them and before it began them.
+    """Put jobs back into the queue whose worker died between taking and beginning them.
 
-    They are in RQ's intermediate queue and nowhere else. A job passes through it in milliseconds, so one that
-    is found there in every round for a while has no worker any more.
+    They are only in RQ's intermediate queue. A job passes through it in milliseconds, so the worker of a job
+    that stays there for several rounds is dead.
     """
     redis: Redis = queue.connection
     seen_key = f"{queue.intermediate_queue_key}:seen"

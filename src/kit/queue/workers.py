@@ -1,4 +1,4 @@
-"""The workers, as they registered themselves in Redis."""
+"""The workers that are registered in Redis."""
 
 from datetime import datetime
 
@@ -9,16 +9,16 @@ from src.kit.redis import REDIS_AWAY, get_redis
 
 
 class Worker(BaseModel):
-    """One worker, as it registered itself in Redis."""
+    """One worker, as registered in Redis."""
 
     name: str
     code: str | None = Field(description="Fingerprint of the code that it runs.", examples=["c0ffee123456"])
     loaded_at: datetime | None
-    state: str = Field(description="RQ's state of a worker.", examples=["idle", "busy"])
+    state: str = Field(description="The worker's state in RQ.", examples=["idle", "busy"])
 
 
 def workers() -> list[Worker]:
-    """The workers that are registered in Redis, by name; none while Redis is away."""
+    """The registered workers, by name; none while Redis is away."""
     try:
         redis = get_redis()
         keys = sorted(as_text(key) for key in redis.smembers("rq:workers"))
@@ -28,17 +28,14 @@ def workers() -> list[Worker]:
             hashes = pipeline.execute()
     except REDIS_AWAY:
         return []
-    found = []
-    for key, fields in zip(keys, hashes, strict=True):
-        worker = {name.decode(): value.decode() for name, value in fields.items()}
-        loaded_at = worker.get("loaded_at")
-        if worker and "death" not in worker:
-            found.append(
-                Worker(
-                    name=key.removeprefix("rq:worker:"),
-                    code=worker.get("code"),
-                    loaded_at=loaded_at and datetime.fromisoformat(loaded_at),
-                    state=worker.get("state", "unknown"),
-                )
-            )
-    return found
+    decoded = ({name.decode(): value.decode() for name, value in fields.items()} for fields in hashes)
+    return [
+        Worker(
+            name=key.removeprefix("rq:worker:"),
+            code=worker.get("code"),
+            loaded_at=datetime.fromisoformat(worker["loaded_at"]) if worker.get("loaded_at") else None,
+            state=worker.get("state", "unknown"),
+        )
+        for key, worker in zip(keys, decoded, strict=True)
+        if worker and "death" not in worker
+    ]

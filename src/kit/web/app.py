@@ -1,4 +1,4 @@
-"""The application, with everything that every service's API has."""
+"""The application, with what every service's API needs."""
 
 import logging
 from collections.abc import AsyncIterator, Iterable
@@ -12,22 +12,21 @@ from src.kit.log import configure_logging
 from src.kit.running import running_code
 from src.kit.web import health, metrics, problems, security
 from src.kit.web.body_limit import BodyLimit
-from src.kit.web.headers import ResponseHeaders
 from src.kit.web.observer import ObservedApi
 
 logger = logging.getLogger(__name__)
 
 MULTIPART_BYTES = 64 * 1024
-"""What the multipart encoding of one file may add to its size."""
+"""Allowance for the multipart encoding of one file."""
 
 
 def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> FastAPI:
-    """Make the application: problem details, limits, API keys, health checks and metrics around your routers.
+    """Create the application: your routers, problem details, limits, API keys, health checks and metrics.
 
-    Call it last in `main.py`: the code that is loaded by then is what `/version` reports.
+    Call it last in `main.py`: `/version` reports the code that is loaded by then.
 
     Args:
-        title: name of the service, for people.
+        title: name of the service.
         routers: the routes of the features.
         options: further arguments of `FastAPI`, such as `version` and `description`.
 
@@ -48,7 +47,6 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
     security.install(app)
-    app.add_middleware(ResponseHeaders)
     for router in (health.router, metrics.router, *routers):
         app.include_router(router)
     running_code()

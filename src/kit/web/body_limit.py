@@ -1,8 +1,8 @@
-"""Limits on request bodies, their size and the time they take, answered as problems.
+"""Limits on the size of request bodies and the time they take; violations are answered as problems.
 
-FastAPI's own `max_body_size` answers in plain text where the length was declared, and closes the connection
-on a client that is still sending, which many clients report as a broken pipe instead of the answer. Neither
-Uvicorn nor Gunicorn limits the time (https://github.com/Kludex/uvicorn/issues/157).
+FastAPI's own `max_body_size` answers in plain text if the length was declared, and closes the connection
+while the client is sending, which many clients report as a broken pipe instead of the answer. Neither Uvicorn
+nor Gunicorn limits the time (https://github.com/Kludex/uvicorn/issues/157).
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from src.kit.settings import get_settings
 
 PATIENCE = 20.0
-"""Seconds for which a body may come more slowly than `BYTES_A_SECOND`, or not at all."""
+"""Seconds for which a body may arrive more slowly than `BYTES_A_SECOND`, or not at all."""
 
 BYTES_A_SECOND = 8 * 1024
-"""A body that comes at least as fast may take as long as it needs."""
+"""A body that arrives at least this fast may take any time."""
 
 MAX_DIGITS = 18
-"""Of a Content-Length; a longer one is beyond any limit."""
+"""Of a Content-Length; a longer one exceeds any limit."""
 
 
 def too_large() -> HTTPException:
@@ -30,29 +30,23 @@ def too_large() -> HTTPException:
 
 
 def too_slow() -> HTTPException:
-    """The error for a body that stops, or comes a byte at a time; what follows it is not waited for."""
+    """The error for a body that stops or trickles in; the rest of it is not awaited."""
     return HTTPException(
         408,
-        f"The body of the request came too slowly: at less than {BYTES_A_SECOND // 1024} KiB a second for "
+        f"The request body arrived too slowly: less than {BYTES_A_SECOND // 1024} KiB per second for "
         f"{PATIENCE:.0f} seconds; send it again on a better connection.",
         headers={"Connection": "close"},
     )
 
 
 class BodyLimit:
-    """ASGI middleware: reading a body beyond a limit raises HTTPException 413 or 408 in the application.
-
-    Args:
-        app: the application behind it.
-        max_bytes: largest body in bytes.
-    """
+    """ASGI middleware: reading a body beyond a limit raises HTTPException 413 or 408 in the application."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self.app = app
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, with a `receive` that counts."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -63,7 +57,7 @@ class BodyLimit:
             try:
                 return await body.receive()
             except HTTPException:
-                if answered:  # a stream that only looks whether the client is still there
+                if answered:  # a stream that only checks whether the client is still connected
                     return {"type": "http.disconnect"}
                 raise
 
@@ -76,12 +70,12 @@ class BodyLimit:
 
 
 class _Body:
-    """The body of one request, while it is being read."""
+    """The body of one request while it is read."""
 
     def __init__(self, headers: Headers, receive: Receive, max_bytes: int) -> None:
         declared = headers.get("content-length", "0")
         self._declared = int(declared) if len(declared) <= MAX_DIGITS else max_bytes + 1
-        # A client that asks first has sent nothing yet: asking for the body would make it send.
+        # This client waits for permission: reading the body would make it send.
         self._asks_first = headers.get("expect", "").lower() == "100-continue"
         self._receive = receive
         self._max_bytes = max_bytes
@@ -90,7 +84,7 @@ class _Body:
         self._patience = PATIENCE
 
     async def receive(self) -> Message:
-        """The next part of the body, and what comes after it.
+        """The next part of the body, and the messages after it.
 
         Raises:
             HTTPException: 413 or 408.
@@ -108,7 +102,7 @@ class _Body:
         return message
 
     async def _receive_in_time(self) -> Message:
-        """Wait for the client, for as long as patience lasts: waiting uses it up, what comes restores it."""
+        """Wait for the client as long as patience lasts: waiting uses it up, data restores it."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._patience):
@@ -120,7 +114,7 @@ class _Body:
         return message
 
     async def _discard(self, message: Message) -> None:
-        """Read what the client still sends, up to the limit once more, so that it gets to read the answer."""
+        """Read what the client still sends, at most the limit once more, so that it can read the answer."""
         discarded = 0
         while message.get("more_body") and discarded <= self._max_bytes:
             message = await self._receive_in_time()

@@ -1,8 +1,8 @@
-"""The connections of the API in production: Uvicorn's, with limits for what comes before the application.
+"""The connections of the API in production: Uvicorn's, with limits on what precedes the application.
 
-Uvicorn bounds neither the size of a request's head nor the time that it may take, and a connection that says
-nothing stays for ever (https://github.com/Kludex/uvicorn/issues/157). A reverse proxy in front bounds them,
-and this does where there is none. Bodies have their limits in `body_limit`, where the answer is a problem.
+Uvicorn limits neither the size of a request's head nor the time that it may take, and keeps a silent
+connection open forever (https://github.com/Kludex/uvicorn/issues/157). A reverse proxy would limit them; this
+works without one. The limits on bodies are in `body_limit`, which answers with a problem.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20
-"""For the head of a request; also for the rest of a body that the application did not wait for."""
+"""For the head of a request, and for the rest of a body that the application did not read."""
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a head that does not come in one read."""
+"""Of a head that takes more than one read."""
 
 MAX_IDLE = 1000
-"""Connections of one process that wait for the head of a request; one more, and the oldest is closed."""
+"""Connections per process that wait for the head of a request; one more closes the oldest."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -30,7 +30,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected: it has to send a head soon."""
+        """A client has connected, and must send a head soon."""
         super().connection_made(transport)
         self._expect_head()
         self._idle[self] = None
@@ -38,12 +38,11 @@ class LimitedProtocol(HttpToolsProtocol):
             next(iter(self._idle)).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is over, for whatever reason."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and look at what has come of a head so far."""
+        """Parse the data, and check the size of the head so far."""
         if self.cycle is not None and self.cycle.response_complete:
             self._expect_head()
         was_in_head = self._in_head
@@ -54,27 +53,25 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def on_message_begin(self) -> None:
-        """The first byte of a head."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; what comes after the body is a trailer, which Uvicorn would take for one."""
+        """A header. After the body it is a trailer, which Uvicorn would treat as a header."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The end of a head."""
         if self.parser.get_http_version() == "1.1" and [name for name, _ in self.headers].count(b"host") != 1:
             raise ValueError("RFC 9112, 3.2: exactly one Host")  # answered with 400
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
         if self.parser.should_upgrade() and not self._should_upgrade():
-            self.cycle.keep_alive = False  # the parser does not read what follows
+            self.cycle.keep_alive = False  # the parser reads nothing after it
 
     def on_response_complete(self) -> None:
-        """The application has answered: the connection is idle, or still holds the rest of a body."""
+        """The application has answered: the connection is idle, or still receives the rest of a body."""
         if (self.cycle.more_body and not self.pipeline) or self._in_head:
             self._expect_head()
         self._idle[self] = None
@@ -94,7 +91,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Close the connection, with an answer where a head has begun and no other answer is under way."""
+        """Close the connection, with an answer if a head has begun and no other answer is being sent."""
         if self._in_head and (self.cycle is None or self.cycle.response_complete):
             text = f"{status.phrase}\n".encode()
             head = f"HTTP/1.1 {status} {status.phrase}\r\nconnection: close\r\ncontent-type: text/plain\r\n"

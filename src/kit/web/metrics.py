@@ -1,7 +1,7 @@
-"""`GET /metrics`: what Prometheus reads of the API, the queue, the jobs and the workers.
+"""`GET /metrics` for Prometheus: the API, the queue, the jobs and the workers.
 
-Requests are counted by the process that serves them; under Gunicorn all of them count into one folder (see
-`gunicorn.conf.py`), and whichever is asked adds them up. The rest is read from Redis when it is asked for.
+Each process counts its requests; under Gunicorn they all write into one folder (see `gunicorn_conf`), and the
+process that is asked adds them up. Everything else is read from Redis at each scrape.
 """
 
 import contextlib
@@ -34,10 +34,10 @@ from src.kit.settings import get_settings
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 UNMATCHED = "(unmatched)"
-"""The route of a request that none took: clients can't make new label values."""
+"""The route of a request that matched none, so that clients can't create label values."""
 
 REDIS_PATIENCE = 1.0
-"""Seconds that Redis may take: a scrape must not wait for one that hangs."""
+"""Seconds that Redis may take, so that a scrape does not hang with it."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -45,11 +45,11 @@ router = APIRouter(tags=["health"])
 
 _here = CollectorRegistry()
 _requests = Counter(
-    "http_requests_total", "Requests that were answered.", ["method", "route", "status"], registry=_here
+    "http_requests_total", "Answered requests.", ["method", "route", "status"], registry=_here
 )
 _durations = Histogram(
     "http_request_duration_seconds",
-    "Time from a request to the beginning of its answer.",
+    "Time from a request to the start of its answer.",
     ["method", "route"],
     registry=_here,
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
@@ -57,7 +57,7 @@ _durations = Histogram(
 
 
 def count_request(scope: Scope, status: int, seconds: float) -> None:
-    """Count a request when its answer begins, so that a stream's length is none of its duration."""
+    """Count a request when its answer starts, so that its duration excludes that of a stream."""
     method = scope["method"] if scope["method"] in METHODS else "other"
     route = getattr(scope.get("route"), "path_format", UNMATCHED)
     _requests.labels(method, route, str(status)).inc()
@@ -66,7 +66,7 @@ def count_request(scope: Scope, status: int, seconds: float) -> None:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics() -> Response:
-    """Metrics in the text format of Prometheus; where Redis is away, those that need none of it."""
+    """Metrics in Prometheus' text format; while Redis is away, only those of the API."""
     registry = CollectorRegistry()
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -77,10 +77,10 @@ def metrics() -> Response:
 
 
 class FromRedis(Collector):
-    """Queues, jobs and workers, as Redis knows them."""
+    """The metrics of queues, jobs and workers."""
 
     def collect(self) -> Iterator[Metric]:
-        """Ask Redis; `redis_up` tells whether it answered."""
+        """Read them; `redis_up` says whether Redis answered."""
         found: list[Metric] = []
         with contextlib.suppress(RedisError), _impatient_redis() as redis:
             found = [_queues(redis), _jobs(redis), _workers()]
@@ -108,11 +108,11 @@ def _queues(redis: Redis) -> Metric:
 def _jobs(redis: Redis) -> Metric:
     family = HistogramMetricFamily(
         "job_duration_seconds",
-        "Time that jobs took, by function and outcome; one that is retried failed and is tried again.",
+        "Duration of jobs by function and outcome; retried: it failed and runs again.",
         labels=["function", "outcome"],
     )
     for function, outcome, durations in job_durations.read(redis):
-        # Those of other code, too, which may have had other bounds.
+        # Including those of other code, which may have had other bounds.
         bounds = sorted({*job_durations.BUCKETS, math.inf, *durations.buckets})
         numbers = accumulate(durations.buckets.get(bound, 0) for bound in bounds)
         buckets = list(zip(map(floatToGoString, bounds), numbers, strict=True))

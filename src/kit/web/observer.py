@@ -1,10 +1,10 @@
-"""What is seen of each request from outside: its id, its line in the log, its count."""
+"""What every answer gets, whoever gives it: the request's id, safe headers, a log line, and a count."""
 
 import logging
 from time import perf_counter
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.kit import request_id
@@ -13,18 +13,23 @@ from src.kit.web import metrics
 
 logger = logging.getLogger("src.access")
 
-CLIENT_GONE = 499
-"""Status of a request that was not answered, since its client had gone; nginx' number."""
+CLIENT_GONE = 499  # nginx' status for a client that left before the answer
+
+HEADERS = {
+    # A browser must not guess another type from the first bytes of a file.
+    "X-Content-Type-Options": "nosniff",
+    # No other site may put it into a frame; a page may set a stricter policy.
+    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+"""Headers of every response, unless the application has set them itself."""
 
 
 class RequestObserver:
-    """ASGI application around all of another, so that no answer is missed, whoever gives it.
+    """ASGI application around a whole application, so that no answer escapes it.
 
-    It gives a request its id and the answer the header, counts it, and in production logs it. In development
-    the server does that, in its own format.
-
-    Args:
-        app: the application with all its middleware.
+    It assigns the request's id, adds headers to the answer, counts the request, and logs it in production. In
+    development the server does that, in its own format.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -32,22 +37,24 @@ class RequestObserver:
         self._log = get_settings().environment == "production"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and watch what is answered."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         begin = perf_counter()
         status: int | None = None
         current = request_id.accept(Headers(scope=scope).get(request_id.HEADER))
-        # Not taken back at the end: what the server says about the request afterwards belongs to it, too.
+        # Not reset at the end: what the server logs about the request afterwards belongs to it, too.
         request_id.use(current)
-        header = (request_id.HEADER.lower().encode(), current.encode())
 
         async def send_and_watch(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), header]
+                message.setdefault("headers", [])
+                headers = MutableHeaders(scope=message)
+                headers.append(request_id.HEADER, current)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
                 metrics.count_request(scope, status, perf_counter() - begin)
             await send(message)
 
@@ -62,7 +69,7 @@ class RequestObserver:
 
     def _write(self, scope: Scope, status: int, seconds: float) -> None:
         client = scope.get("client")
-        # The path alone: a query string may hold what is nobody's business.
+        # Only the path: a query string may contain private data.
         fields = {
             "method": scope["method"],
             "path": scope["path"],
@@ -74,11 +81,10 @@ class RequestObserver:
 
 
 class ObservedApi(FastAPI):
-    """FastAPI whose every answer is observed, also that of its own handler of unexpected errors.
+    """FastAPI whose answers are all observed, including those of its handler of unexpected errors.
 
-    Starlette puts that handler outside of all middleware that is added with `add_middleware`.
+    Starlette puts that handler outside all middleware that `add_middleware` adds.
     """
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The application with all its middleware, observed."""
         return RequestObserver(super().build_middleware_stack())

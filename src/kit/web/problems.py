@@ -5,7 +5,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -20,29 +19,26 @@ from src.kit import request_id
 
 logger = logging.getLogger(__name__)
 
-
 UNDEFINED_TABLE = "42P01"
-"""Postgres' code: the migrations have not run yet."""
+"""Postgres' code if the migrations have not run yet."""
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 describes it."""
+    """An error as defined by RFC 9457."""
 
     type: str = "about:blank"
     title: str = Field(description="The status in words.", examples=["Not Found"])
     status: int = Field(description="The HTTP status code.", examples=[404])
-    detail: str = Field(description="What happened and what to do.", examples=["There is no such import."])
-    request_id: str | None = Field(description="What the log calls the request.", examples=["c0ffee"])
+    detail: str = Field(description="What happened and what to do.", examples=["Order 7 does not exist."])
+    request_id: str | None = Field(description="The request's id in the log.", examples=["c0ffee"])
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request can't be served.", "model": Problem},
-}
-"""For `FastAPI(responses=…)`: tells the clients what an error looks like."""
+RESPONSES: dict[int | str, Any] = {"4XX": {"description": "The request can't be served.", "model": Problem}}
+"""For `FastAPI(responses=…)`: documents errors in the schema."""
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of this application as a problem; one that is ours says no more than that."""
+    """Answer every error of this application as a problem; unexpected ones reveal no details."""
 
     @app.exception_handler(HTTPException)
     def _http(_request: Request, error: HTTPException) -> JSONResponse:
@@ -68,7 +64,7 @@ def install(app: FastAPI) -> None:
         logger.error("The database does not answer: %s", str(error).splitlines()[0])
         return response(
             503,
-            "The database does not answer, or has no tables yet; /health/ready tells which.",
+            "The database does not answer, or has no tables yet; see /health/ready.",
             headers={"Retry-After": "5"},
         )
 
@@ -76,7 +72,7 @@ def install(app: FastAPI) -> None:
     def _no_tables(request: Request, error: ProgrammingError) -> JSONResponse:
         if getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:  # SQLite's is an OperationalError
             return _database_away(request, error)
-        return _ours(request, error)
+        return _unexpected(request, error)
 
     @app.exception_handler(RedisConnectionError)
     @app.exception_handler(RedisTimeoutError)
@@ -85,7 +81,7 @@ def install(app: FastAPI) -> None:
         return response(503, "Redis does not answer; try again soon.", headers={"Retry-After": "5"})
 
     @app.exception_handler(Exception)
-    def _ours(request: Request, error: Exception) -> JSONResponse:
+    def _unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
 
@@ -93,7 +89,7 @@ def install(app: FastAPI) -> None:
 def response(
     status: int, detail: str, *, headers: Any = None, errors: list[dict[str, str]] | None = None
 ) -> JSONResponse:
-    """A problem as an answer, for middleware, whose errors no handler sees.
+    """Build the response for a problem; middleware uses it directly, since no handler sees its errors.
 
     Args:
         status: the HTTP status code.
@@ -105,5 +101,5 @@ def response(
         title=HTTPStatus(status).phrase, status=status, detail=detail, request_id=request_id.current()
     ).model_dump()
     if errors:
-        body["errors"] = jsonable_encoder(errors)
+        body["errors"] = errors
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")

@@ -1,4 +1,4 @@
-"""Who may talk to the API: under which host names, from which pages, with which key."""
+"""Access to the API: its host names, the pages that may use it, and API keys."""
 
 import base64
 import binascii
@@ -15,10 +15,10 @@ from src.kit.settings import get_settings
 from src.kit.web import problems
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-"""For orchestrators and load balancers, which ask by address and have no key."""
+"""For orchestrators and load balancers, which use an address and have no key."""
 
 HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
-"""The header Host (RFC 9112): a name, or an address, in brackets where it has colons; maybe a port."""
+"""The Host header (RFC 9112): a name or an address, in brackets if it has colons, and maybe a port."""
 
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="API key as the password", charset="UTF-8"'}
@@ -34,10 +34,10 @@ SCHEMES = {
 
 
 def install(app: FastAPI) -> None:
-    """Guard an application; to be called after its other middleware is added, so that this stands outside."""
+    """Protect an application; call it after adding other middleware, so that this is outside."""
     app.add_middleware(ApiKeys)
     if origins := get_settings().cors_origins:
-        # Outside of the keys: a browser asks without one whether it may send one.
+        # Outside ApiKeys: a browser's preflight request has no key.
         app.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], max_age=600
         )
@@ -57,23 +57,22 @@ def install(app: FastAPI) -> None:
 
 
 class AllowedHosts:
-    """ASGI middleware: refuses names that are not in `ALLOWED_HOSTS`.
+    """ASGI middleware: refuses host names that are not in `ALLOWED_HOSTS`.
 
-    A page of somebody else's could otherwise reach the API by a name of its own (DNS rebinding), and links
-    that are made from the name would lead there. Starlette's own says neither which name nor what to do.
+    Otherwise a foreign page could reach the API under its own name (DNS rebinding), and links built from the
+    name would lead there. Starlette's own middleware doesn't say how to fix the error.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
         if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or _is_allowed(scope):
             await self.app(scope, receive, send)
             return
         detail = (
             "This server does not answer under the host name of this request; add the name to ALLOWED_HOSTS, "
-            "with commas between several."
+            "separated by commas."
         )
         await _refuse(400, detail, scope, receive, send)
 
@@ -89,16 +88,15 @@ def _is_allowed(scope: Scope) -> bool:
 
 
 class ApiKeys:
-    """ASGI middleware: asks for one of `API_KEYS`, as `X-API-Key` or as the password of HTTP Basic.
+    """ASGI middleware: requires one of `API_KEYS`, as `X-API-Key` or as the password of HTTP Basic.
 
-    It answers before it reads any of the body. Without keys, in development, everybody may come in.
+    It answers before it reads any of the body. Without keys, as in development, everyone has access.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it."""
         keys = [key.get_secret_value().encode() for key in get_settings().api_keys]
         if (
             scope["type"] == "lifespan"
@@ -108,11 +106,11 @@ class ApiKeys:
         ):
             await self.app(scope, receive, send)
         elif not _matches(_passwords(scope), keys):
-            detail = "A valid API key is needed, in the header X-API-Key or as the password of HTTP Basic."
+            detail = "A valid API key is required, in the header X-API-Key or as the password of HTTP Basic."
             await _refuse(401, detail, scope, receive, send, CHALLENGE)
         elif scope.get("method") in UNSAFE_METHODS and b"cross-site" in _values(scope, b"sec-fetch-site"):
-            # The browser sends the password by itself, whoever made it send the request.
-            detail = "A page of another site may not change anything here with the password of your browser."
+            # The browser adds the password by itself, whichever page caused the request.
+            detail = "A page of another site must not change anything here with your browser's password."
             await _refuse(403, detail, scope, receive, send)
         else:
             await self.app(scope, receive, send)
@@ -123,7 +121,7 @@ def _values(scope: Scope, name: bytes) -> list[bytes]:
 
 
 def _passwords(scope: Scope) -> list[bytes]:
-    """The passwords of HTTP Basic (RFC 7617); what is malformed is none."""
+    """The passwords of HTTP Basic (RFC 7617), without malformed ones."""
     found = []
     for value in _values(scope, b"authorization"):
         scheme, _, credentials = value.partition(b" ")
@@ -136,9 +134,8 @@ def _passwords(scope: Scope) -> list[bytes]:
 
 
 def _matches(given: Iterable[bytes], keys: list[bytes]) -> bool:
-    """Whether a key was given; compares with every one, in a time that does not tell how much was right."""
-    equal = [compare_digest(each, key) for each in given for key in keys]
-    return True in equal
+    """Whether a valid key was given; the time that it takes reveals nothing about the keys."""
+    return True in [compare_digest(each, key) for each in given for key in keys]
 
 
 async def _refuse(
@@ -149,7 +146,7 @@ async def _refuse(
     send: Send,
     headers: dict[str, str] | None = None,
 ) -> None:
-    if scope["type"] == "websocket":  # before it is accepted: the client gets a 403
+    if scope["type"] == "websocket":  # before it is accepted, so the client gets a 403
         await send({"type": "websocket.close", "code": 1008})
         return
     await problems.response(status, detail, headers=headers)(scope, receive, send)
