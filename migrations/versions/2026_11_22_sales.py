@@ -1,4 +1,4 @@
-"""Tables of the sales feature: imports, the pieces of their files, and the lines they hold.
+"""Tables of the sales feature: imports, the pieces of their files, and the rows they hold.
 
 Revision ID: 3f1c7a9be204
 Revises:
@@ -19,7 +19,6 @@ def upgrade() -> None:
         "sales_imports",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("filename", sa.String(255), nullable=False),
-        sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(64), nullable=False),
         sa.Column("status", sa.String(10), nullable=False),
         sa.Column("reason", sa.String(500), nullable=True),
@@ -60,14 +59,15 @@ def upgrade() -> None:
         sa.Column("import_id", sa.Uuid(), nullable=False),
         sa.Column("line", sa.Integer(), nullable=False),
         sa.Column("invoice", sa.String(64), nullable=False),
+        sa.Column("invoice_hash", sa.BigInteger(), nullable=False),
         sa.Column("stock_code", sa.String(64), nullable=False),
-        sa.Column("description", sa.String(1000), nullable=True),
-        sa.Column("quantity", sa.BigInteger(), nullable=False),
+        sa.Column("description", sa.String(1000), nullable=False),
+        sa.Column("quantity", sa.Integer(), nullable=False),
         sa.Column("unit_price", sa.BigInteger(), nullable=False),
         sa.Column("revenue", sa.BigInteger(), nullable=False),
         sa.Column("invoiced_at", sa.DateTime(), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("customer_id", sa.String(64), nullable=True),
+        sa.Column("customer_id", sa.String(64), nullable=False),
         sa.Column("country", sa.String(100), nullable=False),
         sa.ForeignKeyConstraint(
             ["import_id"],
@@ -77,7 +77,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("import_id", "line", name="pk_sales_lines"),
     )
-    op.create_index("ix_sales_lines_day", "sales_lines", ["day"])
+    summed = ["invoice_hash", "import_id", "revenue", "quantity"]
+    op.create_index("ix_sales_lines_by_day", "sales_lines", ["day", *summed])
+    op.create_index("ix_sales_lines_by_country", "sales_lines", ["country", *summed, "day"])
+    op.create_index("ix_sales_lines_by_product", "sales_lines", ["stock_code", *summed, "day"])
 
 
 def downgrade() -> None:

@@ -1,4 +1,4 @@
-"""The jobs of the sales feature."""
+"""The job that runs an import, and the sweep that enqueues what was lost."""
 
 import logging
 import uuid
@@ -14,81 +14,64 @@ from src import progress_manager
 from src.kit.queue import enqueue as job_queue
 from src.kit.redis import REDIS_AWAY
 from src.sales import imports
-from src.sales.importer import RejectedRow, SalesFile, SalesRow, UnreadableFile
-from src.sales.models import SalesImport, Status
+from src.sales.imports import Attempt, Superseded
+from src.sales.models import SalesImport
+from src.sales.rows import SalesRow
+from src.sales.sales_file import SalesFile, UnreadableFile
+from src.sales.schemas import RowError
+from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 500
-"""Rows a transaction, and so between two words of progress."""
+BATCH_ROWS = 1000
+"""Rows in a transaction, after which progress is reported."""
 
 PATIENCE = timedelta(seconds=15)
-"""How long an accepted import may be on its way into the queue before the sweep looks after it."""
+"""How long an accepted import may take to reach the queue before the sweep takes care of it."""
 
 SEE_LOG = "the worker's log says more"
 
-ENDED_BADLY = (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED)
-
 
 def enqueue_import(import_id: uuid.UUID) -> None:
-    """Put an import into the queue; its job has its id.
-
-    Raises:
-        redis.exceptions.ConnectionError: Redis is away; the sweep enqueues the import later.
-    """
-    job_queue.enqueue(run_import, str(import_id), job_id=str(import_id), on_failure=note_failure)
-
-
-def retry_import(import_id: uuid.UUID) -> SalesImport:
-    """Run a failed import again.
-
-    Raises:
-        imports.NotFailed, imports.ImportedMeanwhile: it can't be retried.
-        redis.exceptions.ConnectionError: Redis is away, and the import is as it was.
-    """
-    found = imports.find(import_id)
-    if found is None or found.status != Status.FAILED:
-        raise imports.NotFailed
-    # Before the import waits again: the sweep would take the old job's failure for that of the retry.
-    job_queue.forget_job(str(import_id))
-    sales_import = imports.retry(import_id)
-    enqueue_accepted(import_id)
-    return sales_import
-
-
-def enqueue_accepted(import_id: uuid.UUID) -> None:
-    """Enqueue an import that is committed; while Redis is away, the sweep does it later."""
+    """Enqueue the job of an accepted import, which has its id; if Redis is away, the sweep does it later."""
     try:
-        enqueue_import(import_id)
+        job_queue.enqueue(run_import, str(import_id), job_id=str(import_id), on_failure=note_failure)
     except REDIS_AWAY:
         logger.warning("Redis is away: import %s is stored and will be enqueued later", import_id)
+
+
+def retry_import(import_id: uuid.UUID) -> SalesImport | None:
+    """Run a failed import again; None if it can't be retried. While Redis is away, it raises."""
+    job_queue.forget_job(str(import_id))  # before it waits again: the sweep would see the old failure
+    if sales_import := imports.retry(import_id):
+        enqueue_import(import_id)
+    return sales_import
 
 
 def run_import(import_id: str) -> None:
     """Job: store the rows of an import's file. Running it again gives the same rows."""
     try:
-        attempt = imports.Attempt(uuid.UUID(import_id))
+        attempt = Attempt(uuid.UUID(import_id))
         try:
             _run(import_id, attempt)
         except UnreadableFile as error:
             attempt.fail(str(error))
             progress_manager.report(import_id, 0, None, "failed")
             logger.info("Import %s failed: %s", import_id, error)
-    except imports.Superseded:
+    except Superseded:
         logger.info("Import %s is done already, or another job has taken it over", import_id)
 
 
-def _run(import_id: str, attempt: imports.Attempt) -> None:
+def _run(import_id: str, attempt: Attempt) -> None:
     file = SalesFile(attempt.chunks)
-    total = file.count_rows()
+    total = file.count_rows(get_settings().sales_max_rows)
     attempt.set_total(total)
     progress_manager.report(import_id, 0, total)
-    done = 0
-    rows = file.rows()
+    rows, done = file.rows(), 0
     while batch := list(islice(rows, BATCH_ROWS)):
         attempt.store(
             [row for row in batch if isinstance(row, SalesRow)],
-            [row for row in batch if isinstance(row, RejectedRow)],
+            [row for row in batch if isinstance(row, RowError)],
         )
         done += len(batch)
         progress_manager.report(import_id, done, total)
@@ -97,40 +80,34 @@ def _run(import_id: str, attempt: imports.Attempt) -> None:
     logger.info("Import %s finished: %d rows", import_id, total)
 
 
-def note_failure(
-    job: Job, _connection: Any, _type: type[BaseException], error: BaseException, _trace: Any
-) -> None:
-    """RQ's failure callback: when the last try failed, the import says so."""
-    if not job.retries_left:
-        _give_up(job.id, _in_public(error))
-
-
-def _in_public(error: BaseException) -> str:
+def note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trace: Any) -> None:
+    """RQ's failure callback: after the last try, the import fails with the error as its reason."""
+    if job.retries_left:
+        return
     if isinstance(error, AbandonedJobError):
-        return "its worker died"
-    if isinstance(error, SQLAlchemyError):  # it quotes the statement
-        return f"{type(error).__name__}; {SEE_LOG}"
-    return f"{type(error).__name__}: {error}"
+        _give_up(job.id, "its worker died")
+    else:  # the text of a database error quotes the statement
+        text = SEE_LOG if isinstance(error, SQLAlchemyError) else str(error)
+        _give_up(job.id, f"{type(error).__name__}: {text}")
 
 
 def _give_up(import_id: str, error: str) -> None:
-    reason = f"The job failed for good: {error}"
-    imports.give_up(uuid.UUID(import_id), reason)
+    imports.give_up(uuid.UUID(import_id), f"The job failed for good: {error}")
     progress_manager.report(import_id, 0, None, "failed")
 
 
 @job_queue.sweep
 def enqueue_lost_imports() -> None:
-    """Enqueue what was accepted and is neither queued nor running, so that a flushed Redis loses nothing."""
+    """Enqueue imports that are neither queued nor running, so that a flushed Redis loses nothing."""
     in_hand = job_queue.in_hand()
-    for sales_import in imports.unfinished(before=datetime.now(UTC) - PATIENCE):
-        if str(sales_import.id) in in_hand:
+    for import_id in imports.unfinished(before=datetime.now(UTC) - PATIENCE):
+        if str(import_id) in in_hand:
             continue
-        job = job_queue.find_job(str(sales_import.id))
-        if job and job.get_status(refresh=False) in ENDED_BADLY:
+        job = job_queue.find_job(str(import_id))
+        if job and job.get_status(refresh=False) in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
             result = job.latest_result()
             lines = ((result and result.exc_string) or "it was stopped").strip().splitlines()
             _give_up(job.id, SEE_LOG if "sqlalche.me" in lines[-1] else lines[-1])
         else:
-            logger.warning("Import %s was lost on its way: enqueued again", sales_import.id)
-            enqueue_import(sales_import.id)
+            logger.warning("Import %s was lost on its way: enqueued again", import_id)
+            enqueue_import(import_id)

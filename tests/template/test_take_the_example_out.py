@@ -31,7 +31,7 @@ def test_without_the_example_the_rest_passes_its_checks(tmp_path: Path) -> None:
         path = tree / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in sorted((tree / "tests").rglob("*.py")):
-        if "sales" in path.name or "importer" in path.name:
+        if "sales" in str(path.relative_to(tree)):
             path.unlink()
     for name in ("src/main.py", "migrations/env.py"):
         lines = (tree / name).read_text().splitlines(keepends=True)

@@ -24,7 +24,7 @@ GREEDY = """
 _run_gently = _run
 
 
-def _run(import_id: str, attempt: imports.Attempt) -> None:
+def _run(import_id: str, attempt: Attempt) -> None:
     sales_import = imports.find(uuid.UUID(import_id))
     hoard = []
     while sales_import and sales_import.filename == "greedy.csv":
@@ -49,7 +49,7 @@ class Drill:
 
     def __init__(self, running: Running) -> None:
         """Begin with empty tables."""
-        faults.sql(running, "TRUNCATE sales_imports, sales_totals, sales_invoice_days, sales_repeats CASCADE")
+        faults.sql(running, "TRUNCATE sales_imports CASCADE")
         self.running = running
         self.watch = faults.Watch(running)
         self.expected: dict[str, sales.Figures] = defaultdict(sales.Figures)
