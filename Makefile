@@ -1,12 +1,16 @@
-# Every command of this repository. Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, FILE=…, QUICK=1, PART=production
-# What they do stands in tools/, in Python.
+# Every command of this repository: `make` lists them. What they do is in tools/, in Python.
+# Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, FILE=…, ARGS="-k name", REST=1, QUICK=1, PART=production
 
 PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done), \
 	$(error Python 3.11 or newer is needed, and there is none on the PATH: install it (https://www.python.org/downloads/) and try again))
+TARGETS := $(shell sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' Makefile)
 
 .DEFAULT_GOAL := help
-.PHONY: help dev prod deploy rollback backup restore test test-e2e check format bench migrate migration logs down lock api-key
+.PHONY: $(TARGETS)
+
+$(filter-out help,$(TARGETS)):
+	@$(PYTHON) -m tools.stack $@
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +21,8 @@ deploy: ## Send the production stack to Docker Swarm, and wait until it is healt
 rollback: ## Bring back the version before the last deploy
 backup: ## Write the stack's database into a new file in backups/
 restore: ## Put a backup in the place of the data: FILE=backups/….dump
-test: ## Run the tests; the end-to-end ones where Docker is there
-test-e2e: ## Run the end-to-end tests on Docker
+test: ## Run the tests that a change can break, in two minutes: ARGS="-k name"
+test-all: ## Run all tests, the slow ones and those on Docker too: ARGS=…, REST=1 without those of make test
 check: ## Check format, lint and types
 format: ## Format the code
 bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|production
@@ -28,6 +32,3 @@ api-key: ## Print the API key that production asks for: make -s api-key
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
 lock: ## Renew the pinned versions of all packages
-
-dev prod deploy rollback backup restore test test-e2e check format bench migrate migration logs down lock api-key:
-	@$(PYTHON) -m tools.stack $@

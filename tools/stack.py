@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, venv
+from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, venv
 from tools.console import ToolError, say
 
 
@@ -128,30 +128,14 @@ def _alembic(*commands: list[str]) -> int:
 
 
 def test() -> int:
-    """Run every test that this machine can run, and say what was left out."""
-    wanted = os.environ.get("RUNTIME", "")
-    lack = "RUNTIME=native" if wanted == "native" else runtime.docker_lack()
-    folders = ["tests"]
-    if lack is None:
-        folders.append("tests/e2e")
-    code = _pytest(*folders)
-    say(
-        f"Left out: the end-to-end tests ({lack})." if lack else "Left out: nothing, a Docker daemon answers."
-    )
-    return code
+    """Run the tests that a change of the service can break: in parallel, without Docker."""
+    return tests.run("not slow and not e2e")
 
 
-def test_e2e() -> int:
-    """Run the end-to-end tests; without Docker that is a failure."""
-    if lack := runtime.docker_lack():
-        raise ToolError(
-            f"The end-to-end tests need Docker, and {lack}: start it, or run `make test` without them."
-        )
-    return _pytest("tests/e2e")
-
-
-def _pytest(*folders: str) -> int:
-    return _in_venv("pytest", *folders)
+def test_all() -> int:
+    """Run all tests, or with REST=1 those that `make test` leaves out; the ones on Docker one at a time."""
+    rest = os.environ.pop("REST", "") not in ("", "0")
+    return tests.run("slow and not e2e" if rest else "not e2e", "e2e")
 
 
 def check() -> int:
@@ -209,7 +193,7 @@ def lock() -> int:
 COMMANDS = {
     "deploy": deploy, "rollback": rollback, "backup": backup_, "restore": restore,
     "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
-    "test": test, "test-e2e": test_e2e, "check": check, "format": format_, "bench": bench, "lock": lock,
+    "test": test, "test-all": test_all, "check": check, "format": format_, "bench": bench, "lock": lock,
     "api-key": api_key,
 }  # fmt: skip
 

@@ -46,6 +46,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
         dev.wait(60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "docs/DEVELOPMENT.md", "docs/OBSERVABILITY.md"])
 def test_the_commands_of_a_guide_work(environment: dict[str, str], name: str) -> None:
     for command in docs.commands(name):
@@ -53,6 +54,7 @@ def test_the_commands_of_a_guide_work(environment: dict[str, str], name: str) ->
             docs.run(command, Path(environment["PWD"]), environment)
 
 
+@pytest.mark.slow
 def test_the_sum_in_the_readme_is_right(environment: dict[str, str]) -> None:
     (block,) = [command for command in docs.commands("README.md") if "summary" in command]
     docs.run(block, Path(environment["PWD"]), environment)

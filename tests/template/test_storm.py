@@ -16,6 +16,8 @@ from tests.template.storm import Storm, Usage
 from tests.template.storm_claims import Claims
 from tests.tools.test_native_stack import Stack
 
+pytestmark = pytest.mark.slow
+
 AT_REST = 2 + 2 * 4
 """Runner and Redis; of worker and API each a supervisor, resource tracker, fork server and generation."""
 
