@@ -162,19 +162,17 @@ class _Stream(io.BytesIO):
 def running_api(
     folder: Path, redis_url: str, database_url: str, app: str = "src.main:app", **settings: str
 ) -> Iterator[Server]:
-    """The API on an empty database.
+    """Run the API.
 
     Args:
-        folder: for its log and its temporary files; must be there.
-        redis_url: a Redis of its own.
-        database_url: a database of its own.
+        folder: for its log and its temporary files; must exist.
+        redis_url: the Redis that it uses.
+        database_url: the database that it uses, with all tables where the tests need them.
         app: what Gunicorn serves.
         settings: environment variables.
     """
     environment = dict(os.environ) | {"ENVIRONMENT": "development"} | settings
     environment |= {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    migrate = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(migrate, cwd=ROOT, env=environment, check=True, capture_output=True)
     server = Server(folder, environment, app)
     try:
         server.wait_until_ready()

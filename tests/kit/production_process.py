@@ -1,4 +1,4 @@
-"""The API as in production, with real Gunicorn and JSON on standard output, and as in development."""
+"""Real API processes: Gunicorn as in production, with JSON on standard output, and as in development."""
 
 import json
 import os
@@ -22,11 +22,11 @@ from tools.ports import free_port
 
 KEY = secrets.token_hex(24)
 PASSWORD = secrets.token_hex(24)
-"""Of a user whom Redis gets for this, since production insists on a password."""
+"""Of a Redis user made for this, because production insists on a password."""
 
 
 def production_environment(redis_url: str, database_url: str) -> dict[str, str]:
-    """The environment of a process in production, with all that production insists on."""
+    """The environment of a process in production: with the passwords and keys that it insists on."""
     Redis.from_url(redis_url).acl_setuser(
         "app",
         enabled=True,
@@ -48,14 +48,14 @@ def production_environment(redis_url: str, database_url: str) -> dict[str, str]:
 
 @dataclass
 class Api:
-    """A Gunicorn that runs."""
+    """A running API."""
 
     url: str
     process: "subprocess.Popen[bytes]"
     output: Path
 
     def get(self, path: str, **headers: str) -> httpx.Response:
-        """Ask on a connection of its own, so that any worker may answer."""
+        """Send a request on a new connection, so that any worker may answer."""
         return httpx.get(self.url + path, headers={"X-API-Key": KEY} | headers, timeout=20)
 
     def workers(self) -> list[psutil.Process]:
@@ -64,12 +64,12 @@ class Api:
         return children
 
     def lines(self) -> list[dict[str, Any]]:
-        """All that it has written; fails on a line that is no JSON object."""
+        """All that it has logged; fails on a line that is not a JSON object."""
         return parse_lines(self.output.read_text())
 
 
 def parse_lines(output: str) -> list[dict[str, Any]]:
-    """The objects that a log holds, one a line; fails on a line that is none."""
+    """The JSON objects in a log, one per line; fails on any other line."""
     return [json.loads(line) for line in output.splitlines()]
 
 
@@ -77,7 +77,7 @@ def parse_lines(output: str) -> list[dict[str, Any]]:
 def running_development_api(folder: Path, redis_url: str, database_url: str) -> Iterator[Api]:
     """Run the API as `make dev` does, on a copy of the code that a test may change."""
     for name in ("src", "migrations"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     port = free_port()
     output = folder / "api.log"
     command = [

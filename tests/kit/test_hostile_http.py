@@ -48,6 +48,7 @@ def test_a_redirect_stays_on_this_host(server: Server) -> None:
         assert answer.headers.get("location", "http://localhost/version") == "http://localhost/version"
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_however_often_it_comes(server: Server) -> None:
     def all_of_it() -> int:
         for case in CASES.values():

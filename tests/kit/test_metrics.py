@@ -1,14 +1,17 @@
 """`/metrics` of a real Gunicorn with several workers, and of real worker processes and their jobs."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
@@ -20,24 +23,34 @@ from tests.kit.production_process import (
     running_api,
     running_development_api,
 )
-from tests.kit.worker_process import Workers, exhausted, workers
-
-__all__ = ["workers"]
+from tests.kit.services import settings_read_again
+from tests.kit.worker_process import Workers, exhausted
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 PROCESSES = 3
 
 
-@pytest.fixture
-def api(redis_url: str, tmp_path: Path) -> Iterator[Api]:
-    environment = production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}")
-    with running_api(tmp_path, environment, PROCESSES) as api:
+@pytest.fixture(scope="module")
+def api(redis_server: str, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An API for all tests that don't harm its processes."""
+    folder = tmp_path_factory.mktemp("api")
+    shutil.copy(sqlite_template, folder / "app.db")
+    with running_api(
+        folder, production_environment(redis_server, f"sqlite:///{folder / 'app.db'}"), PROCESSES
+    ) as api:
         yield api
 
 
-def samples(api: Api) -> Samples:
-    """What `/metrics` says, as Prometheus' own parser reads it."""
-    response = api.get("/metrics")
+@pytest.fixture
+def own_api(environment: dict[str, str], tmp_path: Path) -> Iterator[Api]:
+    """An API whose processes a test may end."""
+    settings = production_environment(environment["REDIS_URL"], environment["DATABASE_URL"])
+    with running_api(tmp_path, settings, PROCESSES) as api:
+        yield api
+
+
+def read(response: httpx.Response) -> Samples:
+    """What `/metrics` answers, as Prometheus' own parser reads it."""
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = list(text_string_to_metric_families(response.text))
@@ -47,6 +60,10 @@ def samples(api: Api) -> Samples:
         for family in families
         for sample in family.samples
     }
+
+
+def samples(api: Api) -> Samples:
+    return read(api.get("/metrics"))
 
 
 def value(api: Api, name: str, **labels: str) -> float:
@@ -82,43 +99,40 @@ def counts_of(worker: psutil.Process) -> list[Any]:
     return [file for file in worker.open_files() if file.path.endswith(".db")]
 
 
-def test_requests_add_up_over_all_workers_also_after_one_was_killed_and_after_a_reload(api: Api) -> None:
+def test_requests_add_up_over_all_workers_that_ever_ran(own_api: Api) -> None:
+    api = own_api
     ask(api, 30)
     assert live_requests(api) == 30
-    killed = api.workers()[0]
-    killed.kill()
-    wait_until(partial(is_replaced, api, killed), what="a new worker")
-    ask(api, 30)
-    assert live_requests(api) == 60
+    [folder] = {Path(file.path).parent for worker in api.workers() for file in counts_of(worker)}
+
+    for _ in range(3):
+        killed = api.workers()[0]
+        killed.kill()
+        wait_until(partial(is_replaced, api, killed), what="a new worker")
+        ask(api, 10)
+    assert live_requests(api) == 60, "also those of workers that were killed"
+    assert 0 < len(list(folder.iterdir())) <= 2 * PROCESSES, "they leave no files"
+
     before = {worker.pid for worker in api.workers()}
     api.process.send_signal(signal.SIGHUP)
     wait_until(
         lambda: len(api.workers()) == PROCESSES and not before & {w.pid for w in api.workers()},
-        what="workers of their own after the reload",
+        what="new workers after the reload",
     )
     ask(api, 30)
-    assert live_requests(api) == 90
+    assert live_requests(api) == 90, "also those from before a reload"
     count = value(api, "http_request_duration_seconds_count", method="GET", route="/health/live")
     assert count == 90
 
-
-def test_workers_that_come_and_go_leave_no_files_and_a_stop_leaves_no_folder(api: Api) -> None:
-    ask(api, 10)
-    [folder] = {Path(file.path).parent for worker in api.workers() for file in counts_of(worker)}
-    for _ in range(3):
-        before = api.workers()
-        before[0].kill()
-        wait_until(partial(is_replaced, api, before[0]), what="a new worker")
-        ask(api, 10)
-    assert live_requests(api) == 40
-    assert 0 < len(list(folder.iterdir())) <= 2 * PROCESSES
     api.process.terminate()
     api.process.wait(60)
-    assert not folder.exists()
+    assert not folder.exists(), "a stop leaves no folder"
 
 
-def test_in_development_it_tells_what_the_code_at_work_has_counted(redis_url: str, tmp_path: Path) -> None:
-    with running_development_api(tmp_path, redis_url, f"sqlite:///{tmp_path / 'app.db'}") as api:
+def test_in_development_it_reports_what_the_running_code_has_counted(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with running_development_api(tmp_path, environment["REDIS_URL"], environment["DATABASE_URL"]) as api:
         ask(api, 3)
         assert live_requests(api) == 3
         old = api.get("/version").json()["code"]
@@ -135,27 +149,28 @@ def test_clients_make_no_new_labels(api: Api) -> None:
     assert not any("nowhere" in text for _, labels in samples(api) for pair in labels for text in pair)
 
 
-def test_without_redis_it_tells_the_rest(redis_url: str, tmp_path: Path) -> None:
-    environment = production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}")
-    environment["REDIS_URL"] = environment["REDIS_URL"].rpartition(":")[0] + ":1/0"
-    with running_api(tmp_path, environment, 1) as api:
-        ask(api, 1)
-        assert value(api, "redis_up") == 0
-        assert live_requests(api) == 1
+def test_without_redis_it_reports_the_rest(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    with settings_read_again():
+        client.get("/health/live")
+        found = read(client.get("/metrics"))
+    labels = {"method": "GET", "route": "/health/live", "status": "200"}
+    assert found["redis_up", frozenset()] == 0
+    assert found["http_requests_total", frozenset(labels.items())] >= 1
 
 
-def test_a_redis_that_hangs_delays_it_by_a_moment_only(api: Api, redis_url: str) -> None:
+def test_a_redis_that_hangs_delays_it_only_briefly(api: Api, redis_url: str) -> None:
     pid = int(Redis.from_url(redis_url).info("server")["process_id"])
     os.kill(pid, signal.SIGSTOP)
     try:
-        # A scrape is given up after ten seconds.
+        # Prometheus gives up a scrape after ten seconds.
         assert value(api, "redis_up") == 0
     finally:
         os.kill(pid, signal.SIGCONT)
     assert value(api, "redis_up") == 1
 
 
-def test_jobs_queues_and_workers_are_told_by_function_outcome_state_and_code(
+def test_jobs_queues_and_workers_are_counted_by_function_outcome_state_and_code(
     api: Api, workers: Workers
 ) -> None:
     workers.enqueue("note", 1)
@@ -202,7 +217,7 @@ def test_buckets_hold_every_job_and_grow(api: Api, workers: Workers) -> None:
     assert seconds >= 0.2
 
 
-def test_a_job_whose_end_can_not_be_counted_is_finished_all_the_same(workers: Workers) -> None:
+def test_a_job_whose_end_cannot_be_counted_still_finishes(workers: Workers) -> None:
     workers.redis.set("metrics:jobs", "no hash")
     workers.start()
     job = workers.enqueue("note", 1)

@@ -1,10 +1,9 @@
-"""One id goes from a request through its answer and its log lines to the last line of its job."""
+"""A request's id is in its answer, in its log lines, and in the log lines of its job."""
 
 import logging
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,13 @@ from rq import Callback, Retry
 from src.kit import request_id
 from src.kit.queue import enqueue as job_queue
 from tests.conftest import ROOT, wait_until
-from tests.kit.production_process import Api, parse_lines, production_environment, running_api
-from tests.kit.worker_process import Workers, exhausted, stop, workers
-
-__all__ = ["workers"]
+from tests.kit.production_process import parse_lines, production_environment, running_api
+from tests.kit.worker_process import Workers, exhausted, stop
 
 
 @pytest.fixture
-def api(redis_url: str, tmp_path: Path) -> Iterator[Api]:
-    environment = production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}")
-    with running_api(tmp_path, environment, 2) as api:
-        yield api
+def production(environment: dict[str, str]) -> dict[str, str]:
+    return production_environment(environment["REDIS_URL"], environment["DATABASE_URL"])
 
 
 def production_worker(workers: Workers) -> None:
@@ -39,7 +34,7 @@ def lines_of(workers: Workers, request: str) -> list[dict[str, Any]]:
     return [line for line in parse_lines(workers.log) if line.get("request_id") == request]
 
 
-def test_every_answer_has_the_id_and_every_error_tells_it(stack: dict[str, str]) -> None:
+def test_every_answer_has_the_id_and_so_has_every_error(stack: dict[str, str]) -> None:
     from src.main import app
 
     @app.get("/test/crash")
@@ -71,32 +66,31 @@ def test_a_client_that_sends_no_id_gets_a_new_one_each_time(stack: dict[str, str
     assert len(ids) == 3
 
 
-def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(api: Api) -> None:
-    api.get(
-        "/health/live?api_key=topsecret", **{"X-Request-ID": "first", "Authorization": "Bearer topsecret"}
-    )
-    api.get("/nowhere", **{"X-Request-ID": "second"})
-    api.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "Hang up" in api.output.read_text(), what="the reload")
-    lines = [line for line in api.lines() if line["logger"] == "src.access"]
-    first, second = lines
-    assert (first["request_id"], first["method"], first["path"], first["status"]) == (
-        "first",
-        "GET",
-        "/health/live",
-        200,
-    )
-    assert (second["request_id"], second["status"]) == ("second", 404)
-    assert 0 < first["duration"] < 10
-    assert "topsecret" not in api.output.read_text()
-    assert {"gunicorn.error", "uvicorn.error", "src.main"} <= {line["logger"] for line in api.lines()}
+def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(
+    production: dict[str, str], tmp_path: Path
+) -> None:
+    with running_api(tmp_path, production, 1) as api:
+        secret = {"X-Request-ID": "first", "Authorization": "Bearer topsecret"}
+        api.get("/health/live?api_key=topsecret", **secret)
+        api.get("/nowhere", **{"X-Request-ID": "second"})
+        api.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "Hang up" in api.output.read_text(), what="the reload")
+        first, second = [line for line in api.lines() if line["logger"] == "src.access"]
+        assert first["request_id"] == "first"
+        assert (first["method"], first["path"], first["status"]) == ("GET", "/health/live", 200)
+        assert (second["request_id"], second["status"]) == ("second", 404)
+        assert 0 < first["duration"] < 10
+        assert "topsecret" not in api.output.read_text()
+        loggers = {line["logger"] for line in api.lines()}
+        assert loggers >= {"gunicorn.error", "uvicorn.error"}
+        assert any(logger.startswith("src.") for logger in loggers - {"src.access"})
 
 
-def test_in_production_gunicorn_says_as_json_why_it_can_not_start(redis_url: str, tmp_path: Path) -> None:
+def test_in_production_gunicorn_logs_as_json_why_it_cannot_start(production: dict[str, str]) -> None:
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "src.nowhere:app"]
     process = subprocess.run(
         [*command, "--bind", "127.0.0.1:0"],
-        cwd=ROOT, env=production_environment(redis_url, f"sqlite:///{tmp_path / 'app.db'}"), check=False,
+        cwd=ROOT, env=production, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
     )  # fmt: skip
     assert process.returncode
@@ -151,43 +145,33 @@ def test_a_job_is_enqueued_with_the_id_of_its_request_and_a_sweep_with_one_of_it
     assert request_id.current() is None
 
 
-def test_a_job_goes_on_with_the_id_through_retries_and_the_failure_callback_to_its_last_line(
-    workers: Workers,
-) -> None:
+def test_the_id_is_in_every_line_about_a_job(workers: Workers, subtests: pytest.Subtests) -> None:
+    say, die = "src.probe.jobs.say", "src.probe.jobs.die"
     options: dict[str, Any] = {"retry": Retry(max=2), "on_failure": Callback("src.probe.jobs.note_failure")}
-    workers.queue.enqueue("src.probe.jobs.say", "hello", meta={"request_id": "request-good"}, **options)
-    workers.queue.enqueue("src.probe.jobs.say", meta={"request_id": "request-bad"}, **options)
+    workers.queue.enqueue(say, "hello", meta={"request_id": "request-good"}, **options)
+    workers.queue.enqueue(say, meta={"request_id": "request-bad"}, **options)
+    without_request = workers.queue.enqueue(say, "hello")
+    workers.queue.enqueue(die, meta={"request_id": "request-die"})
     production_worker(workers)
-    wait_until(lambda: exhausted(workers) and workers.queue.failed_job_registry.count == 1, what=workers.log)
+    wait_until(lambda: exhausted(workers) and workers.queue.failed_job_registry.count == 2, what=workers.log)
     stop(workers.processes[0])
 
-    good = lines_of(workers, "request-good")
-    assert [line["message"] for line in good if line["logger"] == "src.probe"] == ["hello"]
-    assert any("Job OK" in line["message"] for line in good)
-
-    bad = lines_of(workers, "request-bad")
-    assert [line["message"] for line in bad].count("failure callback") == 3
-    assert sum("exception raised while executing" in line["message"] for line in bad) == 3
-
-    about_jobs = [line for line in parse_lines(workers.log) if "src.probe" in str(line)]
-    assert {line.get("request_id") for line in about_jobs} == {"request-good", "request-bad"}
-
-
-def test_the_lines_about_a_job_whose_process_dies_have_the_id_and_those_after_it_have_none(
-    workers: Workers,
-) -> None:
-    workers.queue.enqueue("src.probe.jobs.die", meta={"request_id": "request-die"})
-    production_worker(workers)
-    wait_until(lambda: workers.queue.failed_job_registry.count == 1, what=workers.log)
-    stop(workers.processes[0])
-    lines = parse_lines(workers.log)
-    assert any("terminated unexpectedly" in line["message"] for line in lines_of(workers, "request-die"))
-    [last] = [line for line in lines if "stopping, after" in line["message"]]
-    assert "request_id" not in last
-
-
-def test_a_job_that_no_request_led_to_has_its_own_id_in_its_lines(workers: Workers) -> None:
-    job = workers.queue.enqueue("src.probe.jobs.say", "hello")
-    production_worker(workers)
-    wait_until(lambda: job.is_finished, what=workers.log)
-    assert "hello" in [line["message"] for line in lines_of(workers, job.id)]
+    with subtests.test("until its success"):
+        good = lines_of(workers, "request-good")
+        assert [line["message"] for line in good if line["logger"] == "src.probe"] == ["hello"]
+        assert any("Job OK" in line["message"] for line in good)
+    with subtests.test("through retries and the failure callback"):
+        bad = lines_of(workers, "request-bad")
+        assert [line["message"] for line in bad].count("failure callback") == 3
+        assert sum("exception raised while executing" in line["message"] for line in bad) == 3
+    with subtests.test("when its process dies"):
+        died = lines_of(workers, "request-die")
+        assert any("terminated unexpectedly" in line["message"] for line in died)
+    with subtests.test("without a request it is the job's own"):
+        assert "hello" in [line["message"] for line in lines_of(workers, without_request.id)]
+    with subtests.test("and no line about a job is without one"):
+        ids = {line.get("request_id") for line in parse_lines(workers.log) if "src.probe" in str(line)}
+        assert ids == {"request-good", "request-bad", "request-die", without_request.id}
+    with subtests.test("but not in lines about the worker"):
+        [last] = [line for line in parse_lines(workers.log) if "stopping, after" in line["message"]]
+        assert "request_id" not in last

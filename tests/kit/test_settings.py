@@ -56,9 +56,7 @@ def test_no_secret_is_in_the_words_for_the_settings(monkeypatch: pytest.MonkeyPa
     assert "hidden-from-view" not in repr(settings) + str(settings)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"), [(b"\xff\xfe", "it is not valid UTF-8"), (None, "Is a directory")]
-)
+@pytest.mark.parametrize(("content", "reason"), [(b"\xff\xfe", "UTF-8"), (None, "Is a directory")])
 def test_what_is_wrong_with_a_file_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:

@@ -3,20 +3,13 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
-from redis import Redis
 
 from tests.conftest import ROOT, wait_until
-from tests.kit.worker_process import Workers, migrate, stop, workers
-from tools.ports import free_port
-from tools.redis_binary import redis_command
-
-__all__ = ["workers"]
+from tests.kit.worker_process import Workers, stop
 
 WORKER = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["rqworker"]
 CHECK: str = WORKER["healthcheck"]["test"].replace("$$", "$")
@@ -34,27 +27,6 @@ def let_time_pass(heartbeat: Path) -> None:
     """Make the last heartbeat old, as if time had passed."""
     then = heartbeat.stat().st_mtime - OLD
     os.utime(heartbeat, (then, then))
-
-
-@contextmanager
-def redis_of_its_own(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    folder.mkdir()
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}/0"
-    server = subprocess.Popen(redis_command(port), cwd=folder, stdout=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: _answers(url), what="Redis")
-        yield server, url
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return bool(Redis.from_url(url).ping())
-    except Exception:  # noqa: BLE001  not yet
-        return False
 
 
 @pytest.fixture
@@ -77,6 +49,7 @@ def test_a_worker_whose_loop_hangs_is_unhealthy(workers: Workers, heartbeat: Pat
     assert stop(process) == 0
 
 
+@pytest.mark.slow
 def test_a_worker_whose_loop_hangs_while_its_job_runs_is_unhealthy(workers: Workers, heartbeat: Path) -> None:
     process = workers.start(RQ_WORKER_HEARTBEAT_FILE=str(heartbeat))
     workers.enqueue("wait_for_word", 1)
@@ -92,32 +65,13 @@ def test_a_worker_whose_loop_hangs_while_its_job_runs_is_unhealthy(workers: Work
     assert stop(process) == 0
 
 
-def test_a_worker_whose_redis_is_silent_is_unhealthy_idle_or_busy(workers: Workers, tmp_path: Path) -> None:
-    with redis_of_its_own(tmp_path / "redis") as (server, url):
-        workers.redis = workers.queue.connection = Redis.from_url(url)
-        beats = {name: tmp_path / name for name in ("busy", "idle")}
-        processes = [workers.start(REDIS_URL=url, RQ_WORKER_HEARTBEAT_FILE=str(beats["busy"]))]
-        workers.enqueue("wait_for_word", 1)
-        workers.wait_for_begun(1)
-        processes.append(workers.start(REDIS_URL=url, RQ_WORKER_HEARTBEAT_FILE=str(beats["idle"])))
-        wait_until(lambda: all(map(is_healthy, beats.values())), what="two healthy workers")
-        server.send_signal(signal.SIGSTOP)
-        wait_until(lambda: not any(map(is_healthy, beats.values())), 60, "two unhealthy workers")
-        server.send_signal(signal.SIGCONT)
-        wait_until(lambda: all(map(is_healthy, beats.values())), 60, "two healthy workers again")
-        workers.redis.set("end", 1)
-        wait_until(lambda: workers.ended == [1], 60, "the job to end once")
-        assert "met an outage and will be tried again" in workers.log, "its one try is not used up"
-        assert [stop(process) for process in processes] == [0, 0]
-
-
 def test_a_worker_that_waits_before_its_first_job_is_not_healthy(workers: Workers, heartbeat: Path) -> None:
     heartbeat.touch()  # left by an earlier start
     (workers.folder / "app.db").unlink()
     process = workers.start(RQ_WORKER_HEARTBEAT_FILE=str(heartbeat))
     workers.wait_for_log("Waiting before the first job")
     assert not is_healthy(heartbeat)
-    migrate(workers)
+    workers.migrate()
     wait_until(lambda: is_healthy(heartbeat), what="a healthy worker")
     assert stop(process) == 0
 

@@ -5,9 +5,7 @@ from typing import Any
 from rq import Callback
 
 from tests.conftest import wait_until
-from tests.kit.worker_process import JOBS, Workers, workers
-
-__all__ = ["workers"]
+from tests.kit.worker_process import JOBS, Workers
 
 INSTRUMENTATION = """
 import functools

@@ -1,63 +1,15 @@
-"""The worker without reload: it starts in steps, stops without losing a job, and outlives Redis."""
+"""The worker without reload stops without losing a job, and takes up what a killed one left behind."""
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from redis import Redis
 
+from src.kit.queue import live_worker, maintenance
 from tests.conftest import wait_until
-from tests.kit.worker_process import Workers, exhausted, migrate, stop, workers
-from tools.ports import free_port
-from tools.redis_binary import redis_command
-
-__all__ = ["workers"]
-
-
-def test_it_logs_each_step_in_order_and_watches_nothing(workers: Workers) -> None:
-    process = workers.start()
-    workers.enqueue("note", 1)
-    workers.wait_for_begun(1)
-    steps = [
-        line.partition("Step ")[2].partition(":")[0] for line in workers.log.splitlines() if "Step " in line
-    ]
-    assert steps == ["settings", "signals", "queue", "worker", "auto-reload", "monitor"]
-    assert len(workers.running()) <= 2  # the worker, and a job that may still be leaving
-    assert "watchfiles" not in Path(f"/proc/{process.pid}/maps").read_text()
-    assert stop(process) == 0
-
-
-def test_its_hash_tells_the_code_and_when_it_was_loaded(workers: Workers) -> None:
-    from src.reload import fingerprint
-
-    process = workers.start()
-    worker = wait_until(workers.registered)[0]
-    assert worker["code"] == fingerprint(workers.folder / "src")
-    assert worker["loaded_at"].startswith("20")
-    workers.redis.flushall()  # Redis has forgotten it: it registers again by itself
-    again = wait_until(lambda: [found for found in workers.registered() if "code" in found], 15)[0]
-    assert again["code"] == worker["code"]
-    assert stop(process) == 0
-    assert workers.registered() == []
-
-
-def test_in_production_it_refuses_to_reload(workers: Workers) -> None:
-    process = workers.start(ENVIRONMENT="production", RQ_WORKER_AUTORELOAD="true")
-    assert process.wait(20) == 2
-    assert "RQ_WORKER_AUTORELOAD=false" in workers.log
-    assert "Traceback" not in workers.log
-
-
-def test_a_wrong_setting_is_a_sentence(workers: Workers) -> None:
-    process = workers.start(RQ_WORKER_MAX_RESTARTS="many")
-    assert process.wait(20) == 2
-    assert "RQ_WORKER_MAX_RESTARTS" in workers.log
-    assert "Traceback" not in workers.log
+from tests.kit.worker_process import Workers, exhausted, stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -65,7 +17,7 @@ def test_a_signal_lets_the_running_job_finish(workers: Workers, number: signal.S
     process = workers.start()
     workers.enqueue("wait_for_word", 1)
     workers.wait_for_begun(1)
-    os.killpg(process.pid, number)  # to the whole group, as a terminal does it
+    os.killpg(process.pid, number)  # the whole group, as a terminal does it
     workers.wait_for_log("stopping, after the running job")
     workers.enqueue("note", 2)
     workers.redis.set("end", 1)
@@ -76,20 +28,13 @@ def test_a_signal_lets_the_running_job_finish(workers: Workers, number: signal.S
     assert workers.registered() == []
 
 
-def test_an_idle_worker_leaves_at_once(workers: Workers) -> None:
-    process = workers.start()
-    wait_until(lambda: [worker for worker in workers.registered() if worker.get("state") == "idle"])
-    started = time.monotonic()
-    assert stop(process) == 0
-    assert time.monotonic() - started < 2
-
-
-def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers) -> None:
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers, rounds: int) -> None:
     number = 0
-    for round_ in range(4):
+    for round_ in range(rounds):
         process = workers.start()
         wait_until(workers.registered, what="the worker")
-        for _ in range(20 + 7 * round_):
+        for _ in range(15 + 7 * round_):
             number += 1
             workers.enqueue("note", number)
             time.sleep(0.002)  # a steady stream of work, not a wait
@@ -138,14 +83,7 @@ def test_a_job_that_outlasts_the_stop_is_killed_in_time_and_another_worker_runs_
     assert stop(process) == 0
 
 
-def test_it_refuses_jobs_that_may_take_longer_than_its_container_waits(workers: Workers) -> None:
-    process = workers.start(WORKER_STOP_GRACE_PERIOD="330s", JOB_TIMEOUT="600")
-    assert process.wait(20) == 2
-    assert "WORKER_STOP_GRACE_PERIOD=630s" in workers.log
-    assert "Traceback" not in workers.log
-
-
-def test_what_a_killed_worker_leaves_behind_is_taken_up_again_within_a_minute(workers: Workers) -> None:
+def test_what_a_killed_worker_leaves_behind_is_taken_up_again(workers: Workers) -> None:
     process = workers.start()
     workers.enqueue("wait_for_word", 1, tries=3)
     job = workers.wait_for_begun(1)
@@ -154,83 +92,19 @@ def test_what_a_killed_worker_leaves_behind_is_taken_up_again_within_a_minute(wo
     workers.enqueue("note", 2)
     workers.redis.lmove(workers.queue.key, workers.queue.intermediate_queue_key)  # taken and not begun
     workers.redis.set("end", 1)
-    other = workers.start()
+    others = [workers.start()]
+    seen = f"{workers.queue.intermediate_queue_key}:seen"
+    wait_until(lambda: workers.redis.exists(seen), what="the first maintenance")
+    [lost] = [key for key in workers.hashes() if workers.redis.hget(key, "pid") == b"%d" % process.pid]
+    workers.redis.expire(lost, 0)  # as it does by itself, some time after the last heartbeat
+    workers.let_time_pass()
+    others.append(workers.start())  # its maintenance comes after a second, that of the other after ten
     wait_until(lambda: sorted(workers.ended) == [1, 2], 60, "both jobs")
-    wait_until(lambda: len(workers.registered()) == 1, what="the dead worker to be forgotten")
-    assert stop(other) == 0
+    wait_until(lambda: len(workers.hashes()) == 2, what="the lost worker to be forgotten")
+    assert [stop(other) for other in others] == [0, 0]
 
 
-def test_it_waits_for_the_database_and_says_so_once(workers: Workers) -> None:
-    (workers.folder / "app.db").unlink()
-    workers.enqueue("note", 1)
-    process = workers.start()
-    workers.wait_for_log("Waiting before the first job")
-    migrate(workers)
-    workers.wait_for_begun(1)
-    assert workers.log.count("Waiting before the first job") == 1
-    assert stop(process) == 0
-
-
-def test_a_signal_ends_the_waiting_at_once(workers: Workers) -> None:
-    (workers.folder / "app.db").unlink()
-    process = workers.start()
-    workers.wait_for_log("Waiting before the first job")
-    assert stop(process, seconds=3) == 0
-
-
-def test_it_outlives_redis(workers: Workers, tmp_path: Path) -> None:
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}/0"
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    redis = Redis.from_url(url)
-
-    def serve() -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(redis_command(port), cwd=folder, stdout=subprocess.DEVNULL)
-        wait_until(lambda: _answers(redis), what="Redis")
-        return server
-
-    server = serve()
-    try:
-        process = workers.start(REDIS_URL=url)
-        wait_until(lambda: redis.smembers("rq:workers"))
-        server.kill()
-        server.wait()
-        workers.wait_for_log("Redis is away")
-        server = serve()
-        workers.wait_for_log("Redis is back")
-        workers.redis = redis
-        workers.queue.connection = redis
-        workers.enqueue("note", 1)
-        workers.wait_for_begun(1)
-        assert "Traceback" not in workers.log
-        assert stop(process) == 0
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _answers(redis: "Redis") -> bool:
-    try:
-        return bool(redis.ping())
-    except Exception:  # noqa: BLE001  not yet
-        return False
-
-
-def test_the_supervisor_imports_nothing_of_the_application() -> None:
-    program = "import sys, src.rq_worker; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = set(found.stdout.split())
-    assert "src.rq_worker" in loaded
-    assert not loaded & {
-        "src.sales",
-        "src.main",
-        "src.kit.database.engine",
-        "src.kit.queue.enqueue",
-        "src.kit.web.health",
-        "rq",
-        "sqlalchemy",
-        "fastapi",
-        "alembic",
-    }
-    assert "watchfiles" not in loaded
+def test_that_takes_less_than_a_minute() -> None:
+    look = maintenance.INTERVAL + live_worker.POP_TIMEOUT
+    assert live_worker.TIME_TO_LIVE + look < 60
+    assert maintenance.STRANDED_AFTER + 2 * look < 60

@@ -1,13 +1,14 @@
-"""The worker as a real process, on a copy of the code with a feature of probing jobs."""
+"""Real worker processes, on a copy of the code with one more feature, whose jobs report to the test."""
 
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,28 +25,34 @@ from tests.kit.marked_processes import marked_processes
 
 JOBS = """
 import logging, os, time
+from rq import get_current_job
 from src.kit.redis import get_redis
 from src.probe.version import VERSION
 
+def note_start(number):
+    \"\"\"Note the number, version, start (seconds since the epoch) and process of this job.\"\"\"
+    started = get_current_job().started_at.timestamp()
+    get_redis().rpush("began", f"{number} {VERSION} {started} {os.getpid()}")
+
 def note(number, seconds=0):
-    \"\"\"Note number, version, time and process; then take a while, then note the end.\"\"\"
-    get_redis().rpush("began", f"{number} {VERSION} {time.time()} {os.getpid()}")
+    \"\"\"Note the start; after so many seconds, note the end.\"\"\"
+    note_start(number)
     time.sleep(seconds)
     get_redis().rpush("ended", number)
 
 def wait_for_word(number):
-    \"\"\"Note the beginning, wait until there is a key `end`, note the end.\"\"\"
-    get_redis().rpush("began", f"{number} {VERSION} {time.time()} {os.getpid()}")
+    \"\"\"Note the start, wait for a key `end`, note the end.\"\"\"
+    note_start(number)
     while not get_redis().exists("end"):
         time.sleep(0.01)
     get_redis().rpush("ended", number)
 
 def die():
-    \"\"\"The process of the job is killed.\"\"\"
+    \"\"\"Kill the process of the job.\"\"\"
     os.kill(os.getpid(), 9)
 
 def say(words):
-    \"\"\"Write a line into the log.\"\"\"
+    \"\"\"Write a line to the log.\"\"\"
     logging.getLogger("src.probe").info(words)
 
 def note_failure(job, connection, kind, error, trace):
@@ -56,7 +63,7 @@ def note_failure(job, connection, kind, error, trace):
 
 @dataclass(frozen=True)
 class Begun:
-    """A job that a worker began."""
+    """A job that has started; `at` is when, in seconds since the epoch."""
 
     number: int
     version: int
@@ -67,28 +74,42 @@ class Begun:
 class Workers:
     """A copy of the code, an empty Redis, a migrated database, and worker processes on them."""
 
-    def __init__(self, folder: Path, redis_url: str, database_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, migrated: Path) -> None:
         self.folder = folder
-        self.redis = Redis.from_url(redis_url)
-        self.queue = Queue("default", connection=self.redis, serializer=JSONSerializer)
+        self._migrated = migrated
         self.processes: list[subprocess.Popen[bytes]] = []
         self._mark = uuid.uuid4().hex
         self.environment = os.environ | {
-            "REDIS_URL": redis_url,
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": f"sqlite:///{folder / 'app.db'}",
             "LOG_LEVEL": "debug",
             "WORKER_TEST": self._mark,
         }
+        self.use_redis(redis_url)
         for name in ("src", "migrations"):
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name)  # with the bytecode, so that workers start faster
         shutil.copy(ROOT / "pyproject.toml", folder)
+        self.migrate()
         (folder / "src" / "probe").mkdir()
         self.save("__init__.py", "")
         self.save("jobs.py", JOBS)
         self.save("version.py", "VERSION = 1\n")
 
+    def use_redis(self, url: str) -> None:
+        """Talk to this Redis from now on, and have new workers do so."""
+        self.redis = Redis.from_url(url)
+        self.queue = Queue("default", connection=self.redis, serializer=JSONSerializer)
+        self.environment["REDIS_URL"] = url
+
+    def migrate(self) -> None:
+        """Copy a migrated database into the one that the workers use, which they may have open."""
+        with (
+            closing(sqlite3.connect(self._migrated)) as migrated,
+            closing(sqlite3.connect(self.folder / "app.db")) as database,
+        ):
+            migrated.backup(database)
+
     def save(self, name: str, content: str) -> None:
-        """Write a file of the probe."""
+        """Write a file of the probe feature."""
         path = self.folder / "src" / "probe" / name
         scratch = path.with_suffix(".tmp")
         scratch.write_text(content)
@@ -110,33 +131,33 @@ class Workers:
 
     @property
     def log(self) -> str:
-        """What all of them have logged."""
+        """What all worker processes have logged."""
         return (self.folder / "log").read_text()
 
     def wait_for_log(self, text: str, count: int = 1, seconds: float = 20) -> None:
-        """Wait until a text has been logged."""
+        """Wait until a text has been logged so many times."""
         wait_until(lambda: self.log.count(text) >= count, seconds, f"{text!r} in {self.log[-3000:]}")
 
     def enqueue(self, function: str, *arguments: Any, tries: int = 1) -> Job:
-        """Enqueue a job of the probe."""
+        """Enqueue a job of the probe feature."""
         retry = Retry(max=tries - 1) if tries > 1 else None
         return self.queue.enqueue(f"src.probe.jobs.{function}", *arguments, retry=retry, result_ttl=600)
 
     @property
     def begun(self) -> list[Begun]:
-        """All jobs that were begun, in order."""
+        """All jobs that have started, in order."""
         lines: Any = self.redis.lrange("began", 0, -1)
         fields = [line.decode().split() for line in lines]
         return [Begun(int(n), int(version), float(at), int(pid)) for n, version, at, pid in fields]
 
     @property
     def ended(self) -> list[int]:
-        """The numbers of all jobs that came to their end, in order."""
+        """The numbers of all jobs that have finished, in order."""
         lines: Any = self.redis.lrange("ended", 0, -1)
         return [int(line) for line in lines]
 
     def wait_for_begun(self, number: int, seconds: float = 20) -> Begun:
-        """Wait until a job begins."""
+        """Wait until a job has started."""
         found = wait_until(
             lambda: [job for job in self.begun if job.number == number],
             seconds,
@@ -144,27 +165,35 @@ class Workers:
         )
         return found[-1]
 
+    def hashes(self) -> set[bytes]:
+        """The keys of the hashes of all workers that Redis knows, dead ones included."""
+        keys: Any = self.redis.smembers("rq:workers")
+        return set(keys)
+
     def registered(self) -> list[dict[str, str]]:
         """The hashes of the workers that are registered and alive."""
-        keys: Any = self.redis.smembers("rq:workers")
-        hashes: list[Any] = [self.redis.hgetall(key) for key in keys]
+        hashes: list[Any] = [self.redis.hgetall(key) for key in self.hashes()]
         decoded = [{name.decode(): value.decode() for name, value in fields.items()} for fields in hashes]
         return [fields for fields in decoded if fields and "death" not in fields]
 
     def let_time_pass(self) -> None:
-        """Make every running job look as if its worker had last been heard of long ago."""
+        """Make every job that runs, or is on its way to a worker, look as if it had been there for a day."""
         running = self.queue.started_job_registry.key
         members: list[Any] = self.redis.zrange(running, 0, -1)
         for member in members:
             self.redis.zadd(running, {member: 1}, xx=True)
+        seen = f"{self.queue.intermediate_queue_key}:seen"
+        ids: Any = self.redis.hkeys(seen)
+        for job_id in ids:
+            self.redis.hincrbyfloat(seen, job_id, -86_400)
         self.redis.delete(f"rq:maintenance:{self.queue.name}")
 
     def running(self) -> list[psutil.Process]:
-        """All processes of these workers, whoever their parent is."""
+        """All processes of these workers, whatever their parent is."""
         return marked_processes("WORKER_TEST", self._mark)
 
     def kill_all(self) -> None:
-        """End whatever a test left over."""
+        """Kill whatever a test left running."""
         for process in self.running():
             process.kill()
         for child in self.processes:
@@ -180,27 +209,13 @@ def stop(
 
 
 @pytest.fixture
-def workers(tmp_path: Path, redis_url: str) -> Iterator[Workers]:
-    """Everything that a worker needs, in a copy of the code that tests may change."""
-    workers = Workers(tmp_path, redis_url, f"sqlite:///{tmp_path / 'app.db'}")
-    migrate(workers)
+def workers(tmp_path: Path, redis_url: str, sqlite_template: Path) -> Iterator[Workers]:
+    """Everything that a worker needs, with a copy of the code that the test may change."""
+    workers = Workers(tmp_path, redis_url, sqlite_template)
     yield workers
     workers.kill_all()
 
 
-def migrate(workers: Workers) -> None:
-    """Bring the database to the newest migration."""
-    subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
-        cwd=workers.folder, env=workers.environment, check=True, capture_output=True,
-    )  # fmt: skip
-
-
 def exhausted(workers: Workers) -> bool:
-    """Whether no job waits or runs."""
+    """Whether no job is waiting or running."""
     return not len(workers.queue) and not workers.queue.started_job_registry.count
-
-
-def now() -> float:
-    """The clock that jobs note."""
-    return time.time()

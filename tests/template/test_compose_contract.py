@@ -4,10 +4,8 @@ import json
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,20 @@ import yaml  # type: ignore[import-untyped]
 
 from src.kit import production
 from src.settings import Settings
+from tests.conftest import ROOT
+from tests.kit.compose_files import (
+    BASE,
+    DEV,
+    FORMS,
+    PROD,
+    PRODUCTION_LIKE,
+    command,
+    render,
+    run_docker,
+    services,
+)
 from tools import secret_files
 
-ROOT = Path(__file__).resolve().parents[2]
-BASE, DEV, PROD = (ROOT / f"docker-compose{part}.yml" for part in ("", ".dev", ".prod"))
-FORMS = {"base": [BASE], "development": [BASE, DEV], "production": [BASE, PROD]}
-PRODUCTION_LIKE = ("base", "production")
 OURS = ("fastapi", "rqworker", "migrate")
 LASTING = ("fastapi", "rqworker", "redis", "postgres")
 SECRETS = {
@@ -40,43 +46,6 @@ DEVELOPMENT_COMMAND = (
     "uvicorn src.main:app --host 0.0.0.0 --port 8000 --reload --reload-dir /app/src "
     "--reload-dir /app/migrations --log-level debug"
 )
-
-
-@cache
-def has_compose() -> bool:
-    if not shutil.which("docker"):
-        return False
-    return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
-
-
-def run_docker(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run the Docker client with nothing of this machine's settings, a `.env` file included."""
-    if not has_compose():
-        pytest.skip("no docker command with the compose plugin: the compose files were not rendered")
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(
-        ["docker", *arguments], env=kept | environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
-def render(form: str, **environment: str) -> dict[str, Any]:
-    """One of the three combinations, as Compose understands it."""
-    files = [part for path in FORMS[form] for part in ("-f", str(path))]
-    nothing = ("--env-file", os.devnull)
-    result = run_docker("compose", *nothing, *files, "config", "--format", "json", **environment)
-    assert result.returncode == 0, result.stderr
-    rendered: dict[str, Any] = json.loads(result.stdout)
-    return rendered
-
-
-@cache
-def services(form: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = render(form)["services"]
-    return found
-
-
-def command(form: str, service: str, **environment: str) -> str:
-    return shlex.join(render(form, **environment)["services"][service]["command"])
 
 
 def raw(path: Path) -> dict[str, Any]:

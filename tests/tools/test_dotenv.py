@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from src.settings import Settings
+from tests.conftest import ROOT
 from tools import dotenv
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from src.kit import production
+from tests.conftest import ROOT
 from tools import secret_files
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_each_missing_file_gets_a_secret_of_its_own(tmp_path: Path) -> None:

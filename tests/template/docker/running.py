@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from typing import Any
 import httpx2
 
 from src.reload.fingerprint import fingerprint
-from tests.conftest import ROOT, wait_until
+from tests.conftest import wait_until
+from tests.kit.repository import copy_repository as copy_repository
 from tools.ports import free_port
 
 # What a shell of the person who runs the tests may hold, and the stack under test must not see.
@@ -30,20 +30,6 @@ FOREIGN = (
     "VIRTUAL_ENV",
     "WORKER_REPLICAS",
 )
-
-
-def copy_repository(target: Path) -> None:
-    """What a clone of this working tree would hold, uncommitted changes included."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    result = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=False)
-    if result.returncode:  # unpacked from an archive
-        ignored = (".git", ".venv", ".env", "secrets", "data", "__pycache__", ".*_cache", "*.log")
-        shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*ignored), dirs_exist_ok=True)
-        return
-    for name in filter(None, result.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
 
 
 class Running:

@@ -1,0 +1,88 @@
+"""The process manager behind `make dev` without Docker: real processes, real signals, small programs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, wait_until
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from tools.supervisor import Process, Supervisor
+
+folder = Path(sys.argv[1])
+# Both have a child that they leave behind; the app stops a moment after it was told to.
+store = 'trap "echo stopped; exit" TERM; echo store is up; sleep 300 & wait'
+app = 'trap "sleep 0.2; echo stopped; exit" TERM; sleep 300 & echo app is up; wait; sleep 300'
+processes = [
+    Process("store", ["sh", "-c", store], last=True),
+    Process("prepare", ["true"], one_shot=True),
+    Process("app", ["sh", "-c", app]),
+]
+sys.exit(Supervisor(processes, cwd=folder, environment=os.environ, grace=10).run())
+"""
+
+
+class Run:
+    """A supervisor that runs two lasting processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(folder)], cwd=ROOT, stdout=log, stderr=log
+            )
+        wait_until(lambda: "app is up" in self.output and "store is up" in self.output, what="both processes")
+        self.supervisor = psutil.Process(self.process.pid)
+        self.children = wait_until(self._all_children, what="the processes and their children")
+
+    def _all_children(self) -> list[psutil.Process]:
+        found = self.supervisor.children(recursive=True)
+        return found if sum(child.name() == "sleep" for child in found) == 2 else []
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text()
+
+    def wait(self) -> int:
+        """Wait until it and all that it started have ended, and return its exit code."""
+        code = self.process.wait(20)
+        assert psutil.wait_procs(self.children, timeout=20)[1] == []
+        return code
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    run = Run(tmp_path)
+    yield run
+    for process in [run.supervisor, *run.children]:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_in_order_and_leaves_nothing_behind(run: Run, number: signal.Signals) -> None:
+    run.process.send_signal(number)
+    assert run.wait() == 0
+    assert f"Stopping after {number.name}" in run.output
+    assert run.output.index("app     | stopped") < run.output.index("store   | stopped")
+
+
+def test_one_that_ends_ends_all(run: Run) -> None:
+    [app] = [child for child in run.supervisor.children() if "app is up" in " ".join(child.cmdline())]
+    app.kill()
+    assert run.wait() == 1
+    assert "app ended by SIGKILL: stopping the others." in run.output
+
+
+def test_a_killed_supervisor_takes_its_processes_along(run: Run) -> None:
+    direct = run.supervisor.children()
+    run.process.kill()
+    assert psutil.wait_procs(direct, timeout=20)[1] == []
