@@ -10,12 +10,12 @@ TOO_LONG = frozenset({400, 414, 431})
 
 
 class Hostile(NamedTuple):
-    """One request, or what pretends to be one."""
+    """One request, or bytes that pretend to be one."""
 
     name: str
     request: bytes
     statuses: frozenset[int]
-    """Either is fine: by Uvicorn's parser with 400, by the application with a problem."""
+    """Any of them is fine: Uvicorn's parser answers 400, the application a problem."""
 
 
 def request(line: str, *headers: str, body: bytes = b"", host: str | None = "localhost") -> bytes:
@@ -25,7 +25,7 @@ def request(line: str, *headers: str, body: bytes = b"", host: str | None = "loc
 
 
 def post(*headers: str, body: bytes = b"") -> bytes:
-    """A POST to a route that knows none."""
+    """A POST to a route that allows none."""
     return request("POST /version HTTP/1.1", *headers, body=body)
 
 

@@ -21,10 +21,10 @@ LEAKS = re.compile(
     rb"Traceback|File \\?\"|/src/|site-packages|/tmp/|/dev/shm|sqlalchemy|sqlite|psycopg|pydantic|starlette"
     rb"|redis://|\bSELECT\b|\bINSERT\b|\bUPDATE\b| at 0x[0-9a-f]{6}"
 )
-"""What no client may read."""
+"""What no answer may contain."""
 
 FAULTS = re.compile(r"Traceback \(most recent call last\)|Exception in ASGI|\bERROR\b|\bCRITICAL\b")
-"""What a log holds only when something went wrong on our side."""
+"""What the log contains only after a fault of the server."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Answer:
 
     @property
     def is_problem(self) -> bool:
-        """Whether the application answered it as a problem."""
+        """Whether it is a problem from the application, not a plain error of the server."""
         return self.headers.get("content-type") == "application/problem+json"
 
 
 class Server:
-    """Gunicorn with two workers on a port of its own."""
+    """Gunicorn with two workers on a free port."""
 
     def __init__(self, folder: Path, environment: dict[str, str], app: str) -> None:
         self.port = free_port()
@@ -96,11 +96,11 @@ class Server:
         return sum(sizes) >> 20
 
     def connect(self, seconds: float = 20) -> socket.socket:
-        """A connection on which every wait ends after so many seconds."""
+        """A connection with a timeout in seconds."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
 
     def exchange(self, request: bytes | Iterable[bytes], seconds: float = 20) -> list[Answer]:
-        """Send bytes on a connection of their own and return all answers until the server closes it."""
+        """Send bytes on a new connection, and return all answers until the server closes it."""
         with closing(self.connect(seconds)) as connection:
             # A client that is still sending when the server closes gets its answer all the same.
             with suppress(ConnectionResetError, BrokenPipeError):
@@ -128,7 +128,7 @@ def get(path: str, *headers: str) -> bytes:
 
 
 def assert_tells_nothing(answer: Answer) -> None:
-    """The answer gives no more away than it should, and says what is wrong."""
+    """The answer reveals nothing about the inside, and says what is wrong."""
     assert not LEAKS.search(answer.body), answer.body
     if answer.status >= 400:
         assert answer.status < 500, answer.body
@@ -149,7 +149,7 @@ def answers(connection: socket.socket) -> Iterator[Answer]:
 
 
 class _Stream(io.BytesIO):
-    """What was received, in the shape in which http.client wants it: a socket that stays open."""
+    """Received bytes as http.client wants them: as a socket that stays open."""
 
     def makefile(self, _mode: str) -> "_Stream":
         return self

@@ -1,4 +1,4 @@
-"""A Postgres that is away or silent is noticed soon, and told apart from a wrong statement."""
+"""A Postgres that is down or silent is noticed soon, and is not confused with a wrong statement."""
 
 import signal
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from src.kit.database.postgres import Connection
 
 @pytest.fixture
 def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The application's database is Postgres, and answers have to come fast."""
+    """The application's database is Postgres, and it must answer within half a second."""
     monkeypatch.setenv("DATABASE_URL", postgres_server)
     monkeypatch.setattr(Connection, "answer_timeout", 0.5)
     for function in (settings.get_settings, database.get_engine):
@@ -33,7 +33,7 @@ def run(statement: str) -> Any:
         return session.scalar(text(statement))
 
 
-def test_a_silent_server_is_not_waited_for(postgres: str) -> None:
+def test_a_silent_server_is_given_up(postgres: str) -> None:
     backend = run("SELECT pg_backend_pid()")
     if not psutil.pid_exists(backend):
         pytest.skip("TEST_POSTGRES_URL is not on this machine: its processes can't be stopped")
@@ -52,7 +52,7 @@ def test_a_silent_server_is_not_waited_for(postgres: str) -> None:
     assert run("SELECT 1") == 1
 
 
-def test_a_statement_that_takes_too_long_gives_its_connection_up(postgres: str) -> None:
+def test_a_statement_that_takes_too_long_closes_its_connection(postgres: str) -> None:
     with pytest.raises(OperationalError) as failure:
         run("SELECT pg_sleep(20)")
     assert database.is_away(failure.value)
@@ -66,7 +66,7 @@ def test_a_job_may_take_its_time(postgres: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT pg_sleep(20)"])
-def test_the_end_of_a_jobs_time_is_no_outage_and_leaves_a_database_that_answers(
+def test_a_jobs_timeout_is_not_an_outage_and_leaves_the_database_usable(
     postgres: str, statement: str
 ) -> None:
     database.begin_job()
@@ -82,7 +82,7 @@ def test_the_end_of_a_jobs_time_is_no_outage_and_leaves_a_database_that_answers(
     assert run("SELECT 1") == 1
 
 
-def test_a_connection_that_breaks_under_way_is_an_outage(postgres: str) -> None:
+def test_a_connection_that_breaks_is_an_outage(postgres: str) -> None:
     other = create_engine(postgres, isolation_level="AUTOCOMMIT")
     with database.transaction() as session, other.connect() as control:
         backend = session.scalar(text("SELECT pg_backend_pid()"))
@@ -104,13 +104,13 @@ def test_a_server_that_is_not_there_is_an_outage(postgres: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT 1 +", "SELECT 1 / 0"])
-def test_a_wrong_statement_is_no_outage(postgres: str, statement: str) -> None:
+def test_a_wrong_statement_is_not_an_outage(postgres: str, statement: str) -> None:
     with pytest.raises(Exception) as failure:  # noqa: PT011  several
         run(statement)
     assert not database.is_away(failure.value)
 
 
-def test_a_statement_that_the_server_cuts_off_is_no_outage(postgres: str) -> None:
+def test_a_statement_that_the_server_cancels_is_not_an_outage(postgres: str) -> None:
     with database.transaction() as session:
         session.execute(text("SET LOCAL statement_timeout = '50ms'"))
         with pytest.raises(OperationalError) as failure:

@@ -1,4 +1,4 @@
-"""Slow, silent and endless clients: each wait has an end, and nobody else notices."""
+"""Slow, silent and endless clients: every wait has an end, and other clients are not affected."""
 
 import http.client
 import itertools
@@ -35,12 +35,12 @@ def unharmed(server: Server) -> Iterator[None]:
 
 
 def drip(server: Server, begin: bytes, drop: bytes) -> list[Answer]:
-    """Send a beginning, and then for ever a little more; the answers until the server has had enough."""
+    """Send `begin`, then `drop` again and again; return what the server answers before it closes."""
     with server.connect() as connection:
         connection.sendall(begin)
         end = monotonic() + 15
         while not select.select([connection], [], [], 0.1)[0]:
-            assert monotonic() < end, "the server waits for ever"
+            assert monotonic() < end, "the server waits forever"
             connection.sendall(drop)
         return list(answers(connection))
 
@@ -66,7 +66,7 @@ def test_a_connection_that_says_nothing_is_closed(server: Server) -> None:
         assert connection.recv(1) == b""
 
 
-def test_the_second_request_of_a_connection_has_no_more_time(server: Server) -> None:
+def test_the_second_request_of_a_connection_has_the_same_limit(server: Server) -> None:
     first, second = drip(server, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET /", b"a")
     assert (first.status, second.status) == (200, 408)
 
@@ -104,7 +104,7 @@ def test_a_body_that_comes_slowly_is_a_problem(server: Server, header: bytes, dr
 
 
 @pytest.mark.parametrize("path", ["/version", "/nowhere", "/health/live"])
-def test_a_body_that_nobody_reads_does_not_keep_the_connection(server: Server, path: str) -> None:
+def test_an_unread_body_does_not_keep_the_connection_open(server: Server, path: str) -> None:
     begin = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n".encode()
     with server.connect() as connection:
         connection.sendall(begin)
@@ -114,10 +114,10 @@ def test_a_body_that_nobody_reads_does_not_keep_the_connection(server: Server, p
                 connection.sendall(b"x")
                 if select.select([connection], [], [], 0.05)[0] and not connection.recv(65536):
                     return
-        assert monotonic() < end, "the server reads for ever"
+        assert monotonic() < end, "the server reads forever"
 
 
-def test_a_body_at_a_fair_speed_may_take_longer(server: Server) -> None:
+def test_a_body_that_keeps_coming_may_take_longer(server: Server) -> None:
     def slowly() -> Iterator[bytes]:
         yield BEGIN + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (30 * 4096)
         for _ in range(30):
@@ -128,7 +128,7 @@ def test_a_body_at_a_fair_speed_may_take_longer(server: Server) -> None:
     assert (answer.status, answer.body) == (200, b"122880")
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_fault_of_ours(server: Server) -> None:
+def test_a_client_that_disconnects_early_logs_no_error(server: Server) -> None:
     for begin in (
         b"GET /ver",
         BEGIN + b"Content-Length: 100000\r\n\r\nabc",

@@ -1,4 +1,4 @@
-"""Hostile HTTP against Gunicorn with our settings: refused with a reason, and nothing else happens."""
+"""Hostile HTTP is refused with a reason by a real Gunicorn, and nothing else happens."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ def unharmed(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_a_hostile_request_is_answered_once_and_tells_nothing(server: Server, case: Hostile) -> None:
+def test_a_hostile_request_is_answered_once_and_reveals_nothing(server: Server, case: Hostile) -> None:
     first, *rest = server.exchange(case.request + LAST)
     assert first.status in case.statuses, first
     assert_tells_nothing(first)
@@ -61,7 +61,7 @@ def test_memory_stays_flat_however_often_it_comes(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/version", "/nowhere", "/docs"])
-def test_a_browser_is_told_to_be_careful(server: Server, path: str) -> None:
+def test_every_answer_has_security_headers(server: Server, path: str) -> None:
     headers = server.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"

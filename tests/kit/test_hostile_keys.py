@@ -1,4 +1,4 @@
-"""Clients without a key: refused before anything else happens, whatever they send."""
+"""Clients without a key are refused before anything else happens, whatever they send."""
 
 import base64
 import json
@@ -52,6 +52,8 @@ NO_KEYS = {
     "basic-surrogate": (basic(f"\ud800:{KEY[:-1]}"),),
     "basic-nul": (basic(f"a:{KEY}\0"),),
     "basic-30000-characters": (basic("a:" + "b" * 20_000),),
+    "basic-space-behind": (basic(f":{KEY} "),),
+    "basic-colon-behind": (basic(f":{KEY}:"),),
     "digest": ('Authorization: Digest username="a"',),
     "cookie": (f"Cookie: X-API-Key={KEY}",),
     "forwarded": ("X-Forwarded-For: 127.0.0.1", "X-Original-URL: /health/live"),
@@ -81,13 +83,13 @@ def test_with_the_key_it_is_200(server: Server) -> None:
         assert server.exchange(get("/version", header))[0].status == 200
 
 
-def test_a_trailer_brings_no_key(server: Server) -> None:
+def test_a_trailer_cannot_carry_the_key(server: Server) -> None:
     head = request("POST /version HTTP/1.1", "Transfer-Encoding: chunked", "Connection: close")
     (answer,) = server.exchange(head + f"0\r\nX-API-Key: {KEY}\r\n\r\n".encode())
     assert answer.status == 401
 
 
-def test_without_a_key_no_body_is_waited_for(server: Server) -> None:
+def test_without_a_key_the_body_is_not_read(server: Server) -> None:
     before = server.memory()
     head = request("POST /version HTTP/1.1", "Content-Length: 99999999999", "Expect: 100-continue")
     with server.connect() as connection:

@@ -33,7 +33,7 @@ def test_a_job_ends_before_its_worker_and_the_worker_before_its_container(form: 
 
 
 @pytest.mark.parametrize("form", PRODUCTION_LIKE)
-def test_the_worker_knows_how_long_its_container_waits(form: str) -> None:
+def test_the_worker_knows_the_grace_period_of_its_container(form: str) -> None:
     for variables in ({}, {"WORKER_STOP_GRACE_PERIOD": "1h10m"}):
         worker = render(form, **variables)["services"]["rqworker"]
         known = worker["environment"]["WORKER_STOP_GRACE_PERIOD"]
@@ -41,13 +41,13 @@ def test_the_worker_knows_how_long_its_container_waits(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_longer_job_reaches_the_worker_and_whoever_enqueues(form: str) -> None:
+def test_a_longer_job_timeout_reaches_the_worker_and_the_api(form: str) -> None:
     for name in ("fastapi", "rqworker"):
         environment = render(form, JOB_TIMEOUT="3600")["services"][name]["environment"]
         assert environment["JOB_TIMEOUT"] == "3600"
 
 
-def test_a_job_that_takes_longer_than_its_worker_may_is_a_problem_that_says_what_to_do() -> None:
+def test_a_job_timeout_beyond_the_grace_period_is_a_problem_that_says_what_to_do() -> None:
     assert limits.job_timeout_problem(300, 330) is None
     assert limits.job_timeout_problem(300, None) is None
     problem = limits.job_timeout_problem(3600, 330)
@@ -57,7 +57,7 @@ def test_a_job_that_takes_longer_than_its_worker_may_is_a_problem_that_says_what
 
 
 @pytest.mark.parametrize(("text", "expected"), [("330s", 330), ("5m30s", 330), ("1h", 3600), ("1h5m", 3900)])
-def test_durations_mean_what_they_mean_to_compose(text: str, expected: int) -> None:
+def test_durations_are_read_as_compose_reads_them(text: str, expected: int) -> None:
     assert Settings.model_validate({"worker_stop_grace_period": text}).worker_stop_grace_period == expected
 
 

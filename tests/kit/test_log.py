@@ -1,4 +1,4 @@
-"""The log goes to standard output, and to a file where that can be written; in production as JSON."""
+"""The log goes to standard output, and to a file where possible; in production as JSON."""
 
 import json
 import logging
@@ -16,14 +16,14 @@ from src.settings import Settings
 from tests.conftest import ROOT
 
 
-def test_each_process_has_a_file_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_role_has_its_own_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_dir=tmp_path / "logs"), role="fastapi")
     logging.getLogger("src.test").info("hello")
     assert "hello" in capsys.readouterr().out
     assert "hello" in (tmp_path / "logs" / "fastapi.log").read_text()
 
 
-def test_a_folder_that_cannot_be_written_costs_the_file_and_nothing_else(
+def test_without_a_writable_folder_it_still_logs_to_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "logs").write_text("a file in its place")
@@ -32,7 +32,7 @@ def test_a_folder_that_cannot_be_written_costs_the_file_and_nothing_else(
 
 
 def run(code: str, **environment: str) -> list[str]:
-    """What a process of its own writes that configures its log for an environment and then does something."""
+    """The output of a process that configures its log and then runs `code`."""
     setup = "import logging\nfrom src.kit.log import configure_logging\nfrom src.settings import Settings\n"
     process = subprocess.run(
         [sys.executable, "-c", setup + "configure_logging(Settings(), role='test')\n" + code],
@@ -43,7 +43,7 @@ def run(code: str, **environment: str) -> list[str]:
 
 
 def run_in_production(code: str, **environment: str) -> list[dict[str, Any]]:
-    """The same in production; fails on a line that is no JSON object."""
+    """The same in production; fails on a line that is not a JSON object."""
     return [json.loads(line) for line in run(code, ENVIRONMENT="production", **environment)]
 
 

@@ -1,4 +1,4 @@
-"""Each request is counted once, when its answer begins, or when it is clear that there will be none."""
+"""Each request is counted once: when its answer starts, or when there will be none."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def counted(path: str) -> dict[str, float]:
 
 
 class Route:
-    """As much of a route as is looked at."""
+    """The part of a route that the observer reads."""
 
     def __init__(self, path: str) -> None:
         self.path_format = path
@@ -37,7 +37,7 @@ async def ask(app: ASGIApp, path: str, send: Send) -> None:
     await RequestObserver(app)(scope, receive, send)
 
 
-def test_a_stream_is_counted_when_it_begins_so_that_its_length_is_no_duration() -> None:
+def test_a_stream_is_counted_when_it_starts_so_that_its_length_is_not_a_duration() -> None:
     async def stream(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await ended.wait()
@@ -60,7 +60,7 @@ def test_a_stream_is_counted_when_it_begins_so_that_its_length_is_no_duration() 
     assert counted("/stream") == {"200": 1}
 
 
-def test_a_request_that_gets_no_answer_is_counted_as_one_whose_client_has_gone() -> None:
+def test_a_request_without_an_answer_is_counted_as_499() -> None:
     async def leave(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
 
@@ -72,7 +72,7 @@ def test_a_request_that_gets_no_answer_is_counted_as_one_whose_client_has_gone()
     assert counted("/gone") == {"499": 1}
 
 
-def test_a_method_that_does_not_exist_is_counted_as_another() -> None:
+def test_an_unknown_method_is_counted_as_other() -> None:
     for method in ("BREW", "get", "PROPFIND"):
         metrics.count_request({"method": method, "route": Route("/odd")}, 405, 0.1)
     text = bytes(metrics.metrics().body).decode()

@@ -13,20 +13,13 @@ from src.kit.web import security
 
 KEYS = ("c0ffee" * 6, "kéy-" + "c0ffee" * 6)
 PATHS = (
-    "/",
-    "/version",
-    "/docs",
-    "/openapi.json",
-    "/api/v1/nowhere",
-    "/health",
-    "/health/live/",
-    "/HEALTH/LIVE",
-)
+    "/", "/version", "/docs", "/openapi.json", "/api/v1/nowhere", "/health", "/health/live/", "/HEALTH/LIVE",
+)  # fmt: skip
 
 
 @pytest.fixture
 def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
-    """Makes a client of an application with one route, guarded according to the given variables."""
+    """Makes a client of an application with one route, protected as the given variables say."""
 
     def make(**environment: str) -> TestClient:
         for name, value in environment.items():
@@ -52,7 +45,7 @@ def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestC
 
 @pytest.fixture
 def client(make_client: Callable[..., TestClient]) -> TestClient:
-    """A client of an application that asks for a key."""
+    """A client of an application that requires a key."""
     return make_client(API_KEYS=",".join(KEYS))
 
 
@@ -62,45 +55,25 @@ def basic(credentials: str | bytes) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_opens_in_the_header_and_as_a_password(client: TestClient, key: str) -> None:
+def test_every_key_works_in_the_header_and_as_a_password(client: TestClient, key: str) -> None:
     assert client.get("/thing", headers={b"X-API-Key": key.encode()}).status_code == 200
     for user in ("", "anybody"):
         assert client.get("/thing", headers=basic(f"{user}:{key}")).status_code == 200
     assert client.get("/thing", headers={b"X-API-Key": b"wrong", **basic(f":{key}")}).status_code == 200
 
 
-def test_without_keys_everybody_may_come_in(make_client: Callable[..., TestClient]) -> None:
+def test_without_keys_the_api_is_open(make_client: Callable[..., TestClient]) -> None:
     assert make_client().get("/thing").status_code == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {},
-        {b"X-API-Key": b""},
-        {b"X-API-Key": KEYS[0][:-1].encode()},
-        {b"X-API-Key": KEYS[0].encode() + b"x"},
-        {b"X-API-Key": ",".join(KEYS).encode()},
-        {b"X-API-Key": b"\xff\xfe"},
-        {b"Authorization": b"Basic"},
-        {b"Authorization": b"Basic %%%"},
-        {b"Authorization": b"Basic \xff\xff"},
-        {b"Authorization": b"Basic " + base64.b64encode(KEYS[0].encode())},
-        {b"Authorization": b"Bearer " + KEYS[0].encode()},
-        {b"Authorization": b"Digest " + base64.b64encode(b":" + KEYS[0].encode())},
-        basic(b"\xff:\xfe\x00"),
-        basic(f"{KEYS[0]}:"),
-        basic(f":{KEYS[0]} "),
-        basic(f":{KEYS[0]}:"),
-    ],
-    ids=lambda headers: repr(headers)[:60],
-)
-def test_anything_else_is_a_401(client: TestClient, headers: dict[bytes, bytes]) -> None:
-    response = client.get("/thing", headers=headers)
-    assert response.status_code == 401
-    assert response.headers["WWW-Authenticate"].startswith("Basic ")
-    assert response.headers["Content-Type"] == "application/problem+json"
-    assert "X-API-Key" in response.json()["detail"]
+def test_anything_else_is_a_401_that_says_what_to_send(client: TestClient) -> None:
+    """`test_hostile_keys.py` tries many other headers."""
+    for headers in ({}, {b"X-API-Key": b"wrong"}, basic(b"\xff:\xfe\x00")):
+        response = client.get("/thing", headers=headers)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Basic ")
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert "X-API-Key" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -109,7 +82,7 @@ def test_every_path_but_health_needs_a_key(client: TestClient, path: str) -> Non
     assert client.get(path, headers={"X-API-Key": KEYS[0]}).status_code != 401
 
 
-def test_health_needs_none_and_may_be_asked_by_address(client: TestClient) -> None:
+def test_health_needs_no_key_and_answers_at_any_address(client: TestClient) -> None:
     assert client.get("/health/live", headers={"Host": "10.1.2.3:8000"}).status_code == 200
 
 
@@ -122,45 +95,30 @@ def test_health_needs_none_and_may_be_asked_by_address(client: TestClient) -> No
         (basic(f":{KEYS[0]}"), 200),
     ],
 )
-def test_another_site_can_not_use_the_password_of_the_browser(
+def test_another_site_cannot_use_the_password_of_the_browser(
     client: TestClient, headers: dict[bytes, bytes], status: int
 ) -> None:
     assert client.post("/thing", headers=headers).status_code == status
     assert client.get("/thing", headers=headers).status_code == 200, "nothing is changed by looking"
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "localhost",
-        "localhost:8000",
-        "LOCALHOST",
-        "127.0.0.1:80",
-        "[::1]",
-        "[::1]:8000",
-        "fastapi:8000",
-        "a.example.com",
-    ],
-)
+KNOWN = [
+    "localhost", "localhost:8000", "LOCALHOST", "127.0.0.1:80", "[::1]", "[::1]:8000", "fastapi:8000",
+    "a.example.com",
+]  # fmt: skip
+FOREIGN = [
+    "evil.test", "", "localhost.evil.test", "evil.test:8000", "localhost:evil", "[::1", "::1",
+    "localhost@evil", "\xff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", KNOWN)
 def test_a_known_host_is_answered(make_client: Callable[..., TestClient], host: str) -> None:
     client = make_client(ALLOWED_HOSTS="localhost, 127.0.0.1, [::1], fastapi, *.Example.com")
     assert client.get("/thing", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "evil.test",
-        "",
-        "localhost.evil.test",
-        "evil.test:8000",
-        "localhost:evil",
-        "[::1",
-        "::1",
-        "localhost@evil",
-        "\xff",
-    ],
-)
+@pytest.mark.parametrize("host", FOREIGN)
 def test_a_foreign_host_is_a_400_that_says_what_to_do(
     make_client: Callable[..., TestClient], host: str
 ) -> None:
@@ -171,7 +129,7 @@ def test_a_foreign_host_is_a_400_that_says_what_to_do(
 
 
 @pytest.mark.parametrize("host", ["example.com", "evilexample.com"])
-def test_a_wildcard_stands_for_names_below_only(make_client: Callable[..., TestClient], host: str) -> None:
+def test_a_wildcard_matches_only_names_below_it(make_client: Callable[..., TestClient], host: str) -> None:
     client = make_client(ALLOWED_HOSTS="*.example.com")
     assert client.get("/thing", headers={"Host": host}).status_code == 400
 
@@ -211,7 +169,7 @@ def test_a_websocket_needs_a_key_too(make_client: Callable[..., TestClient]) -> 
         assert connection.receive_text() == "hello"
 
 
-def test_the_documentation_can_ask_for_the_key(client: TestClient) -> None:
+def test_the_documentation_has_a_field_for_the_key(client: TestClient) -> None:
     schema = client.get("/openapi.json", headers={"X-API-Key": KEYS[0]}).json()
     schemes = schema["components"]["securitySchemes"]
     assert (schemes["ApiKey"]["name"], schemes["Basic"]["scheme"]) == ("X-API-Key", "basic")

@@ -1,4 +1,4 @@
-"""Settings from files: `<SETTING>_FILE` names one, for every setting."""
+"""Every setting can come from a file, which `<SETTING>_FILE` names."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from src.settings import Settings
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the shell of the person who runs the tests has set."""
+    """Unset what the shell that runs the tests has set."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
 
 
-def test_every_setting_can_be_named_a_file_and_every_mistake_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_can_name_a_file_and_every_mistake_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(f"{name.upper()}_FILE", "/nowhere")
     with pytest.raises(ValidationError) as caught:
@@ -38,7 +38,7 @@ def test_every_setting_can_be_named_a_file_and_every_mistake_is_told(monkeypatch
         ("cors_origins", b"https://a.example, https://b.example", ("https://a.example", "https://b.example")),
     ],
 )
-def test_a_file_gives_the_value_without_its_last_line_breaks(
+def test_the_last_line_breaks_of_a_file_are_not_part_of_the_value(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: bytes, value: object
 ) -> None:
     (tmp_path / "file").write_bytes(content)
@@ -46,7 +46,7 @@ def test_a_file_gives_the_value_without_its_last_line_breaks(
     assert getattr(Settings(), name) == value
 
 
-def test_no_secret_is_in_the_words_for_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_repr_of_the_settings_has_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://app@host/app")
     for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "API_KEYS"):
         monkeypatch.setenv(name, "hidden-from-view")
@@ -57,7 +57,7 @@ def test_no_secret_is_in_the_words_for_the_settings(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("content", "reason"), [(b"\xff\xfe", "UTF-8"), (None, "Is a directory")])
-def test_what_is_wrong_with_a_file_is_said(
+def test_a_file_that_cannot_be_used_is_reported_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str
 ) -> None:
     file = tmp_path / "file"

@@ -1,4 +1,4 @@
-"""The worker with reload: no job is lost, failed or run twice, and new code means new code."""
+"""The worker with reload: no job is lost, fails or runs twice, and none starts on old code later."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The worker's health check, as Compose runs it, tells the truth about a real worker."""
+"""The worker's health check, as Compose runs it, notices that a real worker hangs or waits."""
 
 import os
 import signal

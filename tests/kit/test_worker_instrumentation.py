@@ -1,4 +1,4 @@
-"""What wraps RQ's methods, as tracing does, sees the jobs of this worker."""
+"""Code that wraps RQ's methods, as tracing does, sees the jobs of this worker."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ wrap(Worker, "handle_exception")
 """
 
 
-def test_instrumentation_sees_a_job_from_beginning_to_end_with_what_its_meta_carries(
+def test_instrumentation_sees_each_step_of_a_job_and_its_meta(
     workers: Workers,
 ) -> None:
     workers.save("jobs.py", JOBS + INSTRUMENTATION)

@@ -1,4 +1,4 @@
-"""What the tools say comes in whole lines."""
+"""The lines that the tools print stay whole."""
 
 import subprocess
 import sys

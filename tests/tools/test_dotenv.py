@@ -1,4 +1,4 @@
-"""`.env`: made once, read as Compose reads it; taught in `.env.example`."""
+"""`.env` is created once, and read as Compose reads it; `.env.example` shows every setting."""
 
 import re
 import stat
@@ -13,7 +13,7 @@ from tools import dotenv
 EXAMPLE = ROOT / ".env.example"
 
 
-def test_it_is_the_example_which_holds_no_secret(tmp_path: Path) -> None:
+def test_it_is_a_copy_of_the_example_without_a_secret(tmp_path: Path) -> None:
     assert dotenv.create(tmp_path / ".env", EXAMPLE)
     values = dotenv.read(tmp_path / ".env")
     assert values == {"API_PORT": "8000"}
@@ -44,7 +44,7 @@ def test_a_file_that_is_there_is_never_touched(tmp_path: Path) -> None:
         ("KEY= # a comment", ""),
     ],
 )
-def test_a_line_means_what_it_means_to_compose(line: str, value: str, tmp_path: Path) -> None:
+def test_a_line_is_read_as_compose_reads_it(line: str, value: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"# KEY=commented\n\n{line}\r\nno assignment\n")
     assert dotenv.read(tmp_path / ".env") == {"KEY": value}
 
@@ -53,7 +53,7 @@ def test_no_file_means_no_variables(tmp_path: Path) -> None:
     assert dotenv.read(tmp_path / ".env") == {}
 
 
-def test_the_example_teaches_every_setting_and_its_default() -> None:
+def test_the_example_shows_every_setting_and_its_default() -> None:
     taught = dict(re.findall(r"(?m)^(?:# )?([A-Z_]+)=(.*)$", EXAMPLE.read_text()))
     compose = {"worker_stop_grace_period": "330s"}  # natively nothing limits it
     for name, field in Settings.model_fields.items():
@@ -64,7 +64,7 @@ def test_the_example_teaches_every_setting_and_its_default() -> None:
         assert shown == (default.lower() if isinstance(field.default, bool) else default), name
 
 
-def test_the_example_teaches_every_variable_of_the_compose_files() -> None:
+def test_the_example_shows_every_variable_of_the_compose_files() -> None:
     taught = set(re.findall(r"(?m)^(?:# )?([A-Z_]+)=", EXAMPLE.read_text()))
     used = set()
     for file in ROOT.glob("docker-compose*.yml"):

@@ -21,7 +21,7 @@ def _docker(path: Path, script: str) -> None:
     (path / "docker").chmod(0o755)
 
 
-def test_docker_is_taken_when_a_daemon_answers(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_docker_is_used_when_a_daemon_answers(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _docker(path, "exit 0")
     assert runtime.choose({}).name == "docker"
     first = "Runtime: docker (a Docker daemon answers; RUNTIME=native does without).\n"
@@ -42,7 +42,7 @@ def test_without_compose_it_is_native(path: Path) -> None:
     assert "no compose plugin" in chosen.reason
 
 
-def test_runtime_native_asks_no_docker(path: Path) -> None:
+def test_runtime_native_does_not_use_docker(path: Path) -> None:
     _docker(path, "exit 0")
     assert runtime.choose({"RUNTIME": "native"}).name == "native"
 
@@ -69,8 +69,8 @@ def test_a_taken_port_names_the_way_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["http", "0", "65536", "-1", "8000.0", "８０００"])  # noqa: RUF001
-def test_a_port_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ToolError, match="is no port"):
+def test_an_invalid_port_is_refused(text: str) -> None:
+    with pytest.raises(ToolError, match="API_PORT="):
         ports.api_port({"API_PORT": text})
 
 

@@ -1,4 +1,4 @@
-"""The secrets in `secrets/`: made once, each of its own, and the key that `make -s api-key` prints."""
+"""The secrets in `secrets/` are created once, each a different one; `make -s api-key` prints the key."""
 
 import shutil
 import stat
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tools import secret_files
 
 
-def test_each_missing_file_gets_a_secret_of_its_own(tmp_path: Path) -> None:
+def test_each_missing_file_gets_a_different_secret(tmp_path: Path) -> None:
     assert secret_files.create_missing(tmp_path / "secrets") == [*secret_files.NAMES]
     contents = [path.read_text("ascii") for path in (tmp_path / "secrets").iterdir()]
     assert len({*contents}) == len(secret_files.NAMES)
