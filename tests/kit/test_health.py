@@ -1,4 +1,4 @@
-"""Health: ready only while Redis answers and the database is at the newest migration."""
+"""The API is ready only while Redis answers and the database is at the newest migration."""
 
 import pytest
 from fastapi.testclient import TestClient
@@ -9,19 +9,12 @@ from src.kit.database.engine import get_engine
 from tests.conftest import ROOT
 
 
-@pytest.fixture
-def client(stack: dict[str, str]) -> TestClient:
-    from src.main import app
-
-    return TestClient(app)
-
-
 def test_it_is_ready_when_redis_answers_and_the_database_is_migrated(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "ok"}
     assert client.get("/health/ready").json() == {"status": "ok"}
 
 
-def test_without_redis_it_lives_but_is_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_redis_it_is_live_but_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     settings.get_settings.cache_clear()
     redis.get_redis.cache_clear()

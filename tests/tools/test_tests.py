@@ -1,0 +1,48 @@
+"""`make test` says how many tests it left out, and why."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tools import project, tests, venv
+
+SUITE = """
+import pytest
+def test_fast(): pass
+@pytest.mark.slow
+def test_slow(): pass
+@pytest.mark.e2e
+def test_on_docker(): pytest.skip("no Docker daemon answers")
+def test_skipped(): pytest.skip("no Postgres")
+"""
+REST = "1 tests, no Docker daemon answers"
+
+
+@pytest.mark.parametrize(
+    ("selections", "arguments", "code", "said"),
+    [
+        (["not slow and not e2e"], "", 0, ["1 tests, no Postgres", "1 tests, slow", "1 tests, on Docker"]),
+        (["not e2e", "e2e"], "", 0, ["1 tests, no Postgres", REST]),
+        (["not e2e", "e2e"], "-k fast", 0, ["nothing"]),
+        (["slow and not e2e", "e2e"], "-k nowhere", 5, ["nothing"]),
+    ],
+    ids=["test", "test-all", "one by name", "an unknown name"],
+)
+def test_the_last_line_counts_what_was_left_out(
+    selections: list[str], arguments: str, code: int, said: list[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["tests.kit.left_out"]\n')
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    slow\n    e2e\n")
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(venv, "ensure", lambda: Path(sys.executable))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("ARGS", arguments)
+    assert tests.run(*selections) == code
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last.startswith("Left out: ")
+    assert all(text in last for text in said), last
+    assert last.count("1 tests") == len(said) - said.count("nothing")
