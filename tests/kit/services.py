@@ -144,7 +144,8 @@ def settings_read_again() -> Iterator[None]:
     try:
         yield
     finally:
-        engine.get_engine().dispose()
+        if engine.get_engine.cache_info().currsize:
+            engine.get_engine().dispose()
         for function in cached:
             function.cache_clear()
 

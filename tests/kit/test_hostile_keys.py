@@ -1,6 +1,7 @@
 """Clients without a key are refused before anything else happens, whatever they send."""
 
 import base64
+import http.client
 import json
 from collections.abc import Iterator
 
@@ -89,13 +90,21 @@ def test_a_trailer_cannot_carry_the_key(server: Server) -> None:
     assert answer.status == 401
 
 
-def test_without_a_key_the_body_is_not_read(server: Server) -> None:
+@pytest.mark.parametrize("path", ["/version", "/api/v1/nowhere", "/"])
+@pytest.mark.parametrize("more", [(), ("Expect: 100-continue",)], ids=["sends", "asks first"])
+def test_without_a_key_the_body_is_not_read(server: Server, path: str, more: tuple[str, ...]) -> None:
     before = server.memory()
-    head = request("POST /version HTTP/1.1", "Content-Length: 99999999999", "Expect: 100-continue")
     with server.connect() as connection:
-        connection.sendall(head)
+        connection.sendall(request(f"POST {path} HTTP/1.1", "Content-Length: 99999999999", *more))
         assert connection.recv(65536).startswith(b"HTTP/1.1 401 ")
     assert server.memory() - before < 10
+
+
+def test_a_client_that_sends_a_lot_reads_the_401(server: Server) -> None:
+    connection = http.client.HTTPConnection("localhost", server.port, timeout=10)
+    connection.request("POST", "/nowhere", body=bytes(20_000_000))
+    assert connection.getresponse().status == 401
+    connection.close()
 
 
 def test_no_key_is_logged(server: Server) -> None:

@@ -1,14 +1,17 @@
-"""What production refuses to start with: real processes, their exit codes and what they print."""
+"""What production refuses to start with: the check itself, and the real processes that run it."""
 
 import os
 import secrets
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from src.kit import production
 from tests.conftest import ROOT, wait_until
+from tests.kit.services import settings_read_again
 from tools.ports import free_port
 
 GOOD = {
@@ -20,7 +23,6 @@ GOOD = {
     "API_KEYS": f"{secrets.token_hex(16)},{secrets.token_urlsafe(32)}",
     "WEB_CONCURRENCY": "1",
 }
-CHECK = ("src.kit.production",)
 WORKER = ("src.rq_worker",)
 GUNICORN = ("gunicorn", "-c", "gunicorn.conf.py")
 UVICORN = ("uvicorn", "src.main:app")
@@ -91,6 +93,17 @@ def surroundings(changes: dict[str, str]) -> dict[str, str]:
     return kept | GOOD | changes
 
 
+def problems(environment: dict[str, str], output: str) -> list[str]:
+    """The problems that a refusal lists; fails if it shows a traceback or a secret."""
+    assert "Traceback" not in output
+    for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "API_KEYS"):
+        for secret in environment[name].split(","):
+            assert not secret or secret == "change-me" or secret not in output
+    _, found, message = output.partition("This can't start in ")
+    assert found, output
+    return [line for line in message.splitlines() if line.startswith("- ")]
+
+
 def refusal(program: tuple[str, ...], changes: dict[str, str]) -> list[str]:
     """Start a process that must refuse, and return the problems that it lists."""
     environment = surroundings(changes)
@@ -98,13 +111,7 @@ def refusal(program: tuple[str, ...], changes: dict[str, str]) -> list[str]:
         command(program), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode != 0
-    assert "Traceback" not in ended.stderr + ended.stdout
-    for name in ("DATABASE_PASSWORD", "REDIS_PASSWORD", "API_KEYS"):
-        for secret in environment[name].split(","):
-            assert not secret or secret == "change-me" or secret not in ended.stderr + ended.stdout
-    head, _, message = ended.stderr.partition("This can't start in ")
-    assert message, head
-    return [line for line in message.splitlines() if line.startswith("- ")]
+    return problems(environment, ended.stdout + ended.stderr)
 
 
 def assert_says(lines: list[str], expected: list[str]) -> None:
@@ -114,13 +121,20 @@ def assert_says(lines: list[str], expected: list[str]) -> None:
         assert line.endswith(".")
 
 
-@pytest.mark.parametrize(
-    "program",
-    [CHECK, pytest.param(WORKER, marks=pytest.mark.slow), pytest.param(GUNICORN, marks=pytest.mark.slow)],
-    ids=["check", "worker", "API"],
-)
 @pytest.mark.parametrize(("changes", "expected"), REFUSED.values(), ids=REFUSED.keys())
-def test_production_refuses(program: tuple[str, ...], changes: dict[str, str], expected: list[str]) -> None:
+def test_the_check_refuses(
+    changes: dict[str, str], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = surroundings(changes)
+    with patch.dict(os.environ, environment, clear=True), settings_read_again(), pytest.raises(SystemExit):
+        production.checked_settings()
+    assert_says(problems(environment, capsys.readouterr().err), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", [WORKER, GUNICORN], ids=["worker", "API"])
+@pytest.mark.parametrize(("changes", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_processes_refuse(program: tuple[str, ...], changes: dict[str, str], expected: list[str]) -> None:
     assert_says(refusal(program, changes), expected)
 
 
@@ -180,12 +194,9 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_production_accepts(changes: dict[str, str]) -> None:
-    environment = surroundings(changes)
-    ended = subprocess.run(
-        command(CHECK), cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+def test_the_check_accepts(changes: dict[str, str]) -> None:
+    with patch.dict(os.environ, surroundings(changes), clear=True), settings_read_again():
+        assert production.checked_settings().environment == "production"
 
 
 @pytest.mark.parametrize("program", [WORKER, GUNICORN], ids=["worker", "API"])

@@ -31,7 +31,7 @@ def test_saves_under_a_stream_of_jobs_lose_nothing_and_old_code_ends_at_the_hand
 
     def enqueue_all_the_time() -> None:
         nonlocal count
-        while not stopping.wait(0.02):
+        while not stopping.wait(0.04):
             count += 1
             supervised.enqueue("note", count, 0.2 if count % 50 == 0 else 0)
 

@@ -17,16 +17,20 @@ def test_slow(): pass
 def test_on_docker(): pytest.skip("no Docker daemon answers")
 def test_skipped(): pytest.skip("no Postgres")
 """
-REST = "1 tests, no Docker daemon answers"
 
 
 @pytest.mark.parametrize(
     ("selections", "arguments", "code", "said"),
     [
-        (["not slow and not e2e"], "", 0, ["1 tests, no Postgres", "1 tests, slow", "1 tests, on Docker"]),
-        (["not e2e", "e2e"], "", 0, ["1 tests, no Postgres", REST]),
-        (["not e2e", "e2e"], "-k fast", 0, ["nothing"]),
-        (["slow and not e2e", "e2e"], "-k nowhere", 5, ["nothing"]),
+        (
+            ["not slow and not e2e"],
+            "-n 1",
+            0,
+            ["1 tests, no Postgres", "1 tests, slow", "1 tests, on Docker"],
+        ),
+        (["not e2e", "e2e"], "-n 0", 0, ["1 tests, no Postgres", "1 tests, no Docker daemon answers"]),
+        (["not e2e", "e2e"], "-n 0 -k fast", 0, ["nothing"]),
+        (["slow and not e2e", "e2e"], "-n 0 -k nowhere", 5, ["nothing"]),
     ],
     ids=["test", "test-all", "one by name", "an unknown name"],
 )
@@ -40,7 +44,8 @@ def test_the_last_line_counts_what_was_left_out(
     monkeypatch.setattr(project, "ROOT", tmp_path)
     monkeypatch.setattr(venv, "ensure", lambda: Path(sys.executable))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("ARGS", arguments)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading all of them takes a second each time
+    monkeypatch.setenv("ARGS", f"-p xdist.plugin {arguments}")
     assert tests.run(*selections) == code
     last = capfd.readouterr().out.splitlines()[-1]
     assert last.startswith("Left out: ")
