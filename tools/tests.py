@@ -41,7 +41,7 @@ def run(*selections: str) -> int:
                 report.unlink()
                 if len(selections) == 1:
                     left_out.update(counts["deselected"])
-    told = "; ".join(f"{count} tests, {reason}" for reason, count in left_out.most_common())
+    told = "; ".join(f"{count} test{'s' * (count > 1)}, {reason}" for reason, count in left_out.most_common())
     say(f"Left out: {told or 'nothing'}.")
     if set(codes) == {_NOTHING_FOUND}:
         return _NOTHING_FOUND

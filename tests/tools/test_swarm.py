@@ -10,8 +10,8 @@ IDENTITY = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abc
 @pytest.mark.parametrize(
     ("image", "version"),
     [
-        ("sales-dashboard", "sales-dashboard:0123456789ab"),
-        ("sales-dashboard:latest", "sales-dashboard:0123456789ab"),
+        ("order-service", "order-service:0123456789ab"),
+        ("order-service:latest", "order-service:0123456789ab"),
         ("team/app", "team/app:0123456789ab"),
         ("registry.example.com:5000/team/app", "registry.example.com:5000/team/app:0123456789ab"),
         ("registry.example.com:5000/team/app:1.2", "registry.example.com:5000/team/app:0123456789ab"),

@@ -26,9 +26,9 @@ def test_skipped(): pytest.skip("no Postgres")
             ["not slow and not e2e"],
             "-n 1",
             0,
-            ["1 tests, no Postgres", "1 tests, slow", "1 tests, on Docker"],
+            ["1 test, no Postgres", "1 test, slow", "1 test, on Docker"],
         ),
-        (["not e2e", "e2e"], "-n 0", 0, ["1 tests, no Postgres", "1 tests, no Docker daemon answers"]),
+        (["not e2e", "e2e"], "-n 0", 0, ["1 test, no Postgres", "1 test, no Docker daemon answers"]),
         (["not e2e", "e2e"], "-n 0 -k fast", 0, ["nothing"]),
         (["slow and not e2e", "e2e"], "-n 0 -k nowhere", 5, ["nothing"]),
     ],
@@ -50,4 +50,4 @@ def test_the_last_line_counts_what_was_left_out(
     last = capfd.readouterr().out.splitlines()[-1]
     assert last.startswith("Left out: ")
     assert all(text in last for text in said), last
-    assert last.count("1 tests") == len(said) - said.count("nothing")
+    assert last.count("1 test") == len(said) - said.count("nothing")
