@@ -22,9 +22,9 @@ from bench.production import PICTURE, Production
 from bench.progress import Progress
 from bench.results import ApiResult, JobsResult, Results, WorkerResult
 from bench.venvs import UnavailableError
+from tests.kit.redis_server import running_redis
 from tools.console import ToolError, say
 from tools.project import ROOT
-from tools.redis_binary import running_redis
 
 EXPECTED = (UnavailableError, OSError, RedisError, psutil.Error, subprocess.SubprocessError)
 """What a peer may do to us: its row says so, and the others go on."""

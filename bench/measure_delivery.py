@@ -50,8 +50,8 @@ def production(result: DeliveryResult, directory: Path) -> None:
     Raises:
         UnavailableError: Docker is not there.
     """
-    if lack := runtime.docker_lack():
-        raise UnavailableError(lack)
+    if problem := runtime.docker_problem():
+        raise UnavailableError(problem)
     port, name = free_port(), f"bench-{os.getpid()}"
     tree = _clone(directory / "prod-clone")
     variables = {"RUNTIME": "docker", "API_PORT": str(port), "COMPOSE_PROJECT_NAME": name, "APP_IMAGE": name}

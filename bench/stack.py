@@ -13,8 +13,8 @@ import psutil
 
 from bench.processes import last_line, running
 from bench.venvs import OWN, UnavailableError
+from tests.kit.postgres_server import find_postgres, running_postgres
 from tools.ports import free_port
-from tools.postgres_binary import find_postgres, running_postgres
 from tools.project import ROOT
 
 FIRST_ANSWER = 60.0

@@ -25,10 +25,10 @@ _RESTORE = f"""set -eo pipefail
 
 
 def backup() -> int:
-    """Write the whole database into a new file, while the stack works on; say which.
+    """Write the whole database into a new file, while the stack keeps running; print its name.
 
     Raises:
-        ToolError: no Postgres of the stack runs here, or it was not written to the end.
+        ToolError: the stack's Postgres does not run here, or writing failed.
     """
     container = _Stack().postgres()
     FOLDER.mkdir(mode=0o700, exist_ok=True)
@@ -41,9 +41,7 @@ def backup() -> int:
             )
             os.fsync(output.fileno())
         if result.returncode:
-            raise ToolError(
-                "The backup was not written, and there is no half of it; the lines above say why."
-            )
+            raise ToolError("The backup was not written; the lines above say why.")
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
@@ -52,11 +50,11 @@ def backup() -> int:
 
 
 def restore() -> int:
-    """Put the data of the backup FILE in the place of the present one; API and workers stop meanwhile.
+    """Replace the present data with that of the backup FILE; the API and the workers stop meanwhile.
 
     Raises:
-        ToolError: FILE is no backup, no Postgres of the stack runs here, or the restoring failed and the
-            present data is still there.
+        ToolError: FILE is not a backup, the stack's Postgres does not run here, or restoring failed and left
+            the present data as it was.
     """
     file = _file()
     stack = _Stack()
@@ -68,7 +66,7 @@ def restore() -> int:
         )  # fmt: skip
     if listing.returncode or "TABLE DATA public alembic_version" not in listing.stdout:
         raise ToolError(
-            f"{file} is no backup of this application: FILE names one that `make backup` has made."
+            f"{file} is not a backup of this application: use a file that `make backup` has written."
         )
     with stack.stopped():
         say(f"Restoring {file}.")
@@ -77,7 +75,7 @@ def restore() -> int:
             result = subprocess.run(command, stdin=content, check=False)
     if result.returncode:
         raise ToolError(f"{file} was not restored, the data is what it was before; the lines above say why.")
-    say("Restored. The workers take up what was unfinished when the backup was made.")
+    say("Restored. The workers continue what was unfinished at the time of the backup.")
     return 0
 
 
@@ -87,7 +85,7 @@ def _file() -> Path:
         raise ToolError("Which backup? make restore FILE=backups/2026-01-31T12-00-00Z.dump")
     file = Path(name)
     if not file.is_file():
-        raise ToolError(f"There is no file {name}: `ls backups` shows the backups that are here.")
+        raise ToolError(f"There is no file {name}: `ls backups` lists the backups.")
     return file
 
 

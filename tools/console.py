@@ -4,10 +4,10 @@ import sys
 
 
 class ToolError(Exception):
-    """A mistake or a lack that its reader can mend: one plain sentence, shown without a traceback."""
+    """A problem that the reader can solve: one plain sentence, shown without a traceback."""
 
 
 def say(line: str) -> None:
     """Print a line at once, also into a pipe, and in one piece, whichever threads print at the same time."""
-    sys.stdout.write(f"{line}\n")  # print() writes the end of the line by itself
+    sys.stdout.write(f"{line}\n")  # print() writes the line break separately
     sys.stdout.flush()

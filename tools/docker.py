@@ -11,30 +11,21 @@ from typing import Any
 from tools import ports, project, ready, secret_files
 from tools.console import ToolError, say
 
-# What is your own in production: Compose's name for such a file.
+# Your own changes to production, under Compose's name for such a file.
 _OVERRIDE = project.ROOT / "docker-compose.override.yml"
 _GUNICORN = {
     "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
 }
 
-
 _RESTARTS = 3
-"""After so many in a row, a container that ends is not going to mend itself."""
-
-
-def _cores() -> str:
-    """How many the engine has, which need not be this machine."""
-    info = subprocess.run(
-        ["docker", "info", "--format", "{{.NCPU}}"], capture_output=True, text=True, check=False
-    )
-    return info.stdout.strip()
+"""A container that has ended so many times in a row will not recover by itself."""
 
 
 class Compose:
     """`docker compose` for one of the stack's forms.
 
     Args:
-        forms: `dev` or `prod`; both where it is only about what exists.
+        forms: `dev` or `prod`; both for commands on whatever exists.
     """
 
     def __init__(self, *forms: str) -> None:
@@ -45,7 +36,9 @@ class Compose:
         self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
         self.environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
-        self.environment["CPU_LIMIT"] = self.environment.get("CPU_LIMIT") or _cores()
+        # The engine's cores, which need not be those of this machine.
+        if not self.environment.get("CPU_LIMIT"):
+            self.environment["CPU_LIMIT"] = "".join(listing("info", "--format", "{{.NCPU}}"))
 
     def run(self, *arguments: str) -> int:
         """Run a command on this terminal and return its exit code."""
@@ -55,7 +48,7 @@ class Compose:
         """The output of a command, empty if it failed.
 
         Args:
-            stdin: what it reads; without it, the terminal stays its input.
+            stdin: what it reads; the terminal if left out.
             stderr: where its errors go if not to the terminal, such as `subprocess.STDOUT`.
         """
         result = subprocess.run(
@@ -65,7 +58,7 @@ class Compose:
         return result.stdout.strip() if result.returncode == 0 else ""
 
     def start(self, *arguments: str, override: Mapping[str, Any] | None = None) -> "subprocess.Popen[str]":
-        """Start a command in a session of its own, which Ctrl-C does not reach.
+        """Start a command in a new session, which Ctrl-C does not reach.
 
         Args:
             override: one more compose file, on top of the others.
@@ -80,14 +73,14 @@ class Compose:
         return process
 
     def config(self) -> dict[str, Any]:
-        """What the files say, as Compose understands them.
+        """The files as Compose understands them.
 
         Raises:
-            ToolError: they say nothing that it understands.
+            ToolError: Compose does not understand them.
         """
         config: dict[str, Any] | None = json.loads(self.read("config", "--format", "json") or "null")
         if config is None:
-            raise ToolError("The compose files or .env have a mistake; the lines above say which.")
+            raise ToolError("The compose files or .env contain a mistake; the lines above say which.")
         return config
 
     def running(self) -> str:
@@ -98,7 +91,7 @@ class Compose:
 
 
 def dev(environment: Mapping[str, str]) -> int:
-    """Run the development stack in the foreground; on a signal, stop it and take its containers away."""
+    """Run the development stack in the foreground; on a signal, stop it and remove its containers."""
     compose = Compose("dev")
     port = _prepare(compose, environment, "dev")
     received: list[int] = []
@@ -134,13 +127,13 @@ def prod(environment: Mapping[str, str]) -> int:
         raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
     # Before anything is replaced: would the new image start with these settings?
     if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.kit.production"):
-        raise ToolError("Mend that and run `make prod` again. Nothing was replaced.")
+        raise ToolError("Fix that and run `make prod` again. Nothing was replaced.")
     override = _production_override(compose)
     up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)
     if _wait(compose, up):
         _explain_failure(compose)
     say(ready.urls(port))
-    say("`make -s api-key` prints the key that it asks for, `make logs` shows its log, `make down` stops it.")
+    say("`make -s api-key` prints its API key, `make logs` shows its log, `make down` stops it.")
     return 0
 
 
@@ -179,13 +172,13 @@ def listing(*arguments: str) -> list[str]:
 
 
 def _production_override(compose: Compose) -> dict[str, Any]:
-    """What `up` needs beside the files, where Swarm would reject it, or no file can know it."""
+    """What `up` needs beside the files: Swarm would reject it, or it depends on this machine."""
     services: dict[str, Any] = {}
     for name, service in compose.config()["services"].items():
         sources = [secret["source"] for secret in service.get("secrets", ())]
         # Compose does not look into the files: with this, the containers of a changed secret are replaced.
         services[name] = {"labels": {"secrets": secret_files.digest(project.SECRETS, sources)}}
-    # Without it `up --wait` takes the end of the migration for a failure.
+    # Without it, `up --wait` counts the end of the migration as a failure.
     services["fastapi"]["depends_on"] = {"migrate": {"condition": "service_completed_successfully"}}
     return {"services": services}
 
@@ -195,8 +188,7 @@ def _renew_password(compose: Compose) -> None:
     if not project.NEW_PASSWORD.exists():
         return
     volume = compose.config()["volumes"]["postgres"]["name"]
-    known = subprocess.run(["docker", "volume", "inspect", volume], capture_output=True, check=False)
-    if known.returncode == 0:
+    if listing("volume", "inspect", "--format", "{{.Name}}", volume):
         say("The database of an earlier secrets/ is still there: giving it the new password.")
         if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
             raise ToolError("The database did not start; the lines above say why.")
@@ -205,22 +197,19 @@ def _renew_password(compose: Compose) -> None:
         statement = f"SET log_min_error_statement = panic;\nALTER ROLE app PASSWORD '{password}';\n"
         psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
         if not compose.read(*psql, stdin=statement):
-            raise ToolError("The database did not take the new password; the lines above say why.")
+            raise ToolError("The database did not accept the new password; the lines above say why.")
     project.NEW_PASSWORD.unlink()
 
 
 def _wait(compose: Compose, up: "subprocess.Popen[str]") -> int:
-    """Wait for `up --wait`, which itself would wait without end for a container that ends again and again."""
+    """Wait for `up --wait`, which by itself would wait forever for a container that keeps ending."""
     while True:
         try:
             return up.wait(timeout=2)
         except subprocess.TimeoutExpired:
             restarting = compose.read("ps", "--all", "--quiet", "--status", "restarting").split()
-            inspect = ["docker", "inspect", "--format", "{{.RestartCount}}", *restarting]
-            counts = (
-                subprocess.run(inspect, capture_output=True, text=True, check=False) if restarting else None
-            )
-            if counts and any(int(count) >= _RESTARTS for count in counts.stdout.split()):
+            counts = listing("inspect", "--format", "{{.RestartCount}}", *restarting) if restarting else []
+            if any(int(count) >= _RESTARTS for count in counts):
                 up.terminate()
                 up.wait()
                 return 1
@@ -229,7 +218,7 @@ def _wait(compose: Compose, up: "subprocess.Popen[str]") -> int:
 def _explain_failure(compose: Compose) -> None:
     states = [json.loads(line) for line in compose.read("ps", "--all", "--format", "json").splitlines()]
     broken = {state["Service"]: state for state in states if _is_broken(state)}
-    # Services and replicas with the same trouble say the same: each line once.
+    # Services and replicas with the same problem log the same: each line once.
     lines: dict[str, None] = {}
     for service in broken:
         log = compose.read("logs", "--tail", "15", "--no-log-prefix", service, stderr=subprocess.STDOUT)
@@ -237,7 +226,7 @@ def _explain_failure(compose: Compose) -> None:
     say("\n".join(lines))
     names = ", ".join(f"{name} ({state['Status']})" for name, state in broken.items()) or "see above"
     raise ToolError(
-        f"The stack did not get healthy: {names}. Mend it and run `make prod` again; `make down` stops it."
+        f"The stack did not become healthy: {names}. Fix it and run `make prod` again; `make down` stops it."
     )
 
 
@@ -248,7 +237,7 @@ def _is_broken(state: Mapping[str, Any]) -> bool:
 
 
 def alembic(commands: Sequence[Sequence[str]]) -> int | None:
-    """Run Alembic in the development API, whose migrations are the host's; None if that doesn't run."""
+    """Run Alembic in the development API, whose migrations are the host's; None if that is not running."""
     compose = Compose("dev")
     if compose.running() != "development":
         return None

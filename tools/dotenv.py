@@ -1,6 +1,5 @@
 """`.env`: made from `.env.example`, and read as Compose reads it."""
 
-import os
 import re
 from pathlib import Path
 
@@ -27,14 +26,11 @@ def _value(text: str) -> str:
 
 
 def create(path: Path, example: Path) -> bool:
-    """Make `path` from `example`; say whether it was made.
-
-    A file that is there is never touched. The new one can be read by its owner only.
-    """
+    """Make `path` from `example` unless it exists, for its owner only; return whether it was made."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with path.open("x", encoding="utf-8") as file:
+            path.chmod(0o600)
+            file.write(example.read_text("utf-8"))
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(example.read_text("utf-8"))
     return True

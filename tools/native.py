@@ -5,8 +5,8 @@ import threading
 
 from tools import pidfile, ports, project, ready, secret_files
 from tools.console import ToolError, say
+from tools.processes import Process, ProcessManager
 from tools.redis_binary import find_redis_server, redis_command
-from tools.supervisor import Process, Supervisor
 
 _HOST = "127.0.0.1"
 
@@ -35,21 +35,19 @@ def _run(target: str) -> int:
     if not environment.get("REDIS_URL"):
         processes.insert(0, _redis(target, environment))
     if target == "prod":
-        say("This is a trial of production on one machine with SQLite, not a deployment: that is Docker's.")
-        say(
-            "ALLOW_SQLITE=true, since all of it runs here. `make -s api-key` prints the key that it asks for."
-        )
-    # A job that is under way may take all of its time.
+        say("This tries production on one machine with SQLite; it is not a deployment, which needs Docker.")
+        say("ALLOW_SQLITE=true, since everything runs on this machine. `make -s api-key` prints its API key.")
+    # A running job may use all of its time.
     job_timeout = environment.get("JOB_TIMEOUT", "")
     grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)
-    supervisor = Supervisor(processes, cwd=project.ROOT, environment=environment, grace=grace)
-    waiting = threading.Thread(target=ready.announce, args=(port, lambda: supervisor.stopping), daemon=True)
+    manager = ProcessManager(processes, cwd=project.ROOT, environment=environment, grace=grace)
+    waiting = threading.Thread(target=ready.announce, args=(port, lambda: manager.stopping), daemon=True)
     waiting.start()
-    return supervisor.run()
+    return manager.run()
 
 
 def native_environment(target: str) -> dict[str, str]:
-    """The environment of the processes: the real one, `.env`, and what differs from Compose."""
+    """The environment of the processes: the real one, `.env`, and what is different without Compose."""
     environment = project.environment(
         PYTHONUNBUFFERED="1",
         ENVIRONMENT="production" if target == "prod" else "development",

@@ -13,10 +13,10 @@ _PID_FILE = DATA / "native.pid"
 
 @contextmanager
 def only_one() -> Iterator[None]:
-    """Register this process as the one that runs the native stack.
+    """Register this process as the only one that runs the native stack.
 
     Raises:
-        ToolError: another one does.
+        ToolError: another process already does.
     """
     with _PID_FILE.open("a+") as file:
         try:

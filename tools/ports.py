@@ -1,4 +1,4 @@
-"""TCP ports: which one the API takes, and whether it is free."""
+"""TCP ports: which one the API uses, and whether it is free."""
 
 import socket
 from collections.abc import Mapping
@@ -14,32 +14,34 @@ def api_port(environment: Mapping[str, str]) -> int:
     """
     text = environment.get("API_PORT") or "8000"
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
-        raise ToolError(f"API_PORT={text} is no port: give a number from 1 to 65535, such as API_PORT=8001.")
+        raise ToolError(
+            f"API_PORT={text} is not a port: use a number from 1 to 65535, such as API_PORT=8001."
+        )
     return int(text)
 
 
 def require_free(port: int, target: str) -> None:
-    """Raise a ToolError that names the way out if another program listens on `port`."""
+    """Raise a ToolError that says what to do if another program listens on `port`."""
     for host in ("0.0.0.0", "127.0.0.1"):  # noqa: S104 (bound for a moment, never listened on)
         with socket.socket() as probe:
-            # Without it, connections that have just ended would make the port look taken.
+            # Otherwise connections that have just ended would make the port look taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except PermissionError:
                 raise ToolError(
-                    f"Port {port} may only be used by root: take another with `API_PORT=8001 make {target}`."
+                    f"Port {port} is reserved for root: use another one, `API_PORT=8001 make {target}`."
                 ) from None
             except OSError:
                 other = 8001 if port != 8001 else 8002
                 raise ToolError(
                     f"Port {port} is taken by another program: stop it, "
-                    f"or take another port with `API_PORT={other} make {target}`."
+                    f"or use another port, `API_PORT={other} make {target}`."
                 ) from None
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody uses at the moment."""
+    """A port on 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

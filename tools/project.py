@@ -12,7 +12,7 @@ DATA = ROOT / "data"
 LOGS = ROOT / "logs"
 ENV_FILE = ROOT / ".env"
 SECRETS = ROOT / "secrets"
-# There from the moment that the database's password is made until the database has been told.
+# Exists from the moment the database's password is made until the database has been given it.
 NEW_PASSWORD = DATA / "new-password"
 
 

@@ -1,4 +1,4 @@
-"""Tells the URLs, once, when the stack behind them works."""
+"""Prints the URLs, once, when the stack is ready."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ _HINT_AFTER = 60.0
 
 
 def urls(port: int) -> str:
-    """The lines that say where to look."""
+    """The lines with the URLs."""
     base = f"http://localhost:{port}"
     return f"Ready.\n  Page   {base}/\n  Docs   {base}/docs\n  Health {base}/health/ready"
 
@@ -22,22 +22,22 @@ def announce(port: int, gone: Callable[[], bool]) -> None:
 
     Args:
         port: the API's on this machine.
-        gone: whether the stack has ended, and with it the reason to wait.
+        gone: whether the stack has ended, which ends the wait.
     """
     hint_at = time.monotonic() + _HINT_AFTER
     while not gone():
-        lack = _lack(port)
-        if lack is None:
+        problem = _problem(port)
+        if problem is None:
             if not gone():
                 say(urls(port))
             return
         if time.monotonic() > hint_at:
-            say(f"Still waiting for the stack to be ready: {lack}.")
+            say(f"Still waiting for the stack to be ready: {problem}.")
             hint_at += _HINT_AFTER
         time.sleep(0.3)
 
 
-def _lack(port: int) -> str | None:
+def _problem(port: int) -> str | None:
     try:
         status, body = _get(port, "/health/ready")
         if status != 200:
@@ -53,7 +53,7 @@ def _lack(port: int) -> str | None:
 def _get(port: int, path: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        # Production asks for it, development takes no notice.
+        # Production requires it, development ignores it.
         connection.request("GET", path, headers={"X-API-Key": secret_files.api_key(project.SECRETS)})
         response = connection.getresponse()
         return response.status, response.read()

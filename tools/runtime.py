@@ -1,4 +1,4 @@
-"""Docker or native processes: which of the two, and why."""
+"""Chooses between Docker and native processes."""
 
 import subprocess
 from collections.abc import Mapping
@@ -9,27 +9,27 @@ from tools.project import has_command
 
 
 class Runtime(NamedTuple):
-    """Where the processes run, with the reason in words."""
+    """Where the processes run, and why."""
 
     name: Literal["docker", "native"]
     reason: str
 
 
 def choose(environment: Mapping[str, str]) -> Runtime:
-    """Take the runtime that RUNTIME names, else Docker where a daemon answers; say it in the first line.
+    """Choose the runtime that RUNTIME names, else Docker if a daemon answers; print the choice.
 
     Raises:
-        ToolError: RUNTIME names no runtime, or insists on a Docker that is not there.
+        ToolError: RUNTIME is unknown, or it is docker and Docker is not available.
     """
     wanted = environment.get("RUNTIME", "").strip().lower()
     if wanted not in ("", "docker", "native"):
         raise ToolError(f"RUNTIME={wanted} is unknown: RUNTIME=docker, RUNTIME=native, or leave it out.")
     if wanted == "native":
         runtime = Runtime("native", "RUNTIME=native asks for it")
-    elif lack := docker_lack():
+    elif problem := docker_problem():
         if wanted == "docker":
-            raise ToolError(f"RUNTIME=docker is not possible: {lack}. Mend that, or use RUNTIME=native.")
-        runtime = Runtime("native", f"{lack}; RUNTIME=docker insists on one")
+            raise ToolError(f"RUNTIME=docker is not possible: {problem}. Fix that, or use RUNTIME=native.")
+        runtime = Runtime("native", f"{problem}; RUNTIME=docker insists on one")
     else:
         because = (
             "RUNTIME=docker asks for it" if wanted else "a Docker daemon answers; RUNTIME=native does without"
@@ -39,8 +39,8 @@ def choose(environment: Mapping[str, str]) -> Runtime:
     return runtime
 
 
-def docker_lack() -> str | None:
-    """What Docker lacks to run the stack, None if nothing."""
+def docker_problem() -> str | None:
+    """Why Docker cannot run the stack; None if it can."""
     if not has_command("docker"):
         return "no docker command found"
     if not _answers("docker", "info"):

@@ -6,58 +6,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, venv
 from tools.console import ToolError, say
 
 
-def dev() -> int:
-    """Run the development stack in the foreground."""
-    server = os.environ.get("SERVER", "")
-    if server not in ("", "uvicorn", "gunicorn"):
-        raise ToolError(f"SERVER={server} is unknown: SERVER=gunicorn, or leave it out for Uvicorn.")
-    return _start("dev", docker.dev)
-
-
-def prod() -> int:
-    """Run the production stack."""
-    return _start("prod", docker.prod)
-
-
 def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
+    server = os.environ.get("SERVER", "")
+    if target == "dev" and server not in ("", "uvicorn", "gunicorn"):
+        raise ToolError(f"SERVER={server} is unknown: SERVER=gunicorn, or leave it out for Uvicorn.")
     chosen = runtime.choose(os.environ)
     project.set_up()
     if chosen.name == "native":
         command = [str(venv.ensure()), "-m", "tools.native", target]
-        # This process becomes the one that looks after the others: none stands between it and the terminal.
+        # This process becomes the process manager, so that nothing is between that and the terminal.
         os.execv(command[0], command)  # noqa: S606
     return on_docker(project.environment())
 
 
-def deploy() -> int:
-    """Send the production stack to the Docker Swarm that this engine belongs to."""
-    return _on_docker(swarm.deploy)
-
-
-def rollback() -> int:
-    """Bring the version before the last deploy back on the Swarm."""
-    return _on_docker(swarm.rollback)
-
-
-def backup_() -> int:
-    """Back up the stack's database."""
-    return _on_docker(backup.backup)
-
-
-def restore() -> int:
-    """Restore the stack's database from FILE."""
-    return _on_docker(backup.restore)
-
-
 def _on_docker(command: Callable[[], int]) -> int:
-    if lack := runtime.docker_lack():
+    if problem := runtime.docker_problem():
         raise ToolError(
-            f"This needs Docker, and {lack}. Natively all data is in data/app.db: "
+            f"This needs Docker, and {problem}. Without Docker, all data is in data/app.db: "
             "`make down`, and copy that file."
         )
     project.set_up()
@@ -77,14 +48,14 @@ def down() -> int:
         os.kill(pid, signal.SIGTERM)
         while pidfile.running_pid():
             time.sleep(0.1)
-    if runtime.docker_lack() is None:
+    if runtime.docker_problem() is None:
         return docker.Compose("dev", "prod").run("down", "--remove-orphans")
     return 0
 
 
 def logs() -> int:
     """Follow the log of what runs."""
-    if runtime.docker_lack() is None and (compose := docker.Compose("dev", "prod")).read("ps", "--quiet"):
+    if runtime.docker_problem() is None and (compose := docker.Compose("dev", "prod")).read("ps", "--quiet"):
         return compose.run("logs", "--follow", "--tail", "100")
     files = sorted(str(path.relative_to(project.ROOT)) for path in project.LOGS.glob("*.log"))
     if not files:
@@ -190,9 +161,11 @@ def lock() -> int:
     return 0
 
 
-COMMANDS = {
-    "deploy": deploy, "rollback": rollback, "backup": backup_, "restore": restore,
-    "dev": dev, "prod": prod, "down": down, "logs": logs, "migrate": migrate, "migration": migration,
+COMMANDS: dict[str, Callable[[], int]] = {
+    "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
+    "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
+    "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
+    "down": down, "logs": logs, "migrate": migrate, "migration": migration,
     "test": test, "test-all": test_all, "check": check, "format": format_, "bench": bench, "lock": lock,
     "api-key": api_key,
 }  # fmt: skip
@@ -200,7 +173,7 @@ COMMANDS = {
 
 def main() -> int:
     """Run the command that the first argument names; return the exit code."""
-    # The make that runs us has nothing to say to those that the tests start.
+    # The settings of the make that runs this are not for those that the tests start.
     for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
         os.environ.pop(name, None)
     try:

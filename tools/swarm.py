@@ -17,14 +17,14 @@ OURS = ("fastapi", "rqworker")
 
 _PREVIOUS = "previous-image"
 _PATIENCE = 300
-"""Seconds that a deployment may take until we stop waiting; Swarm itself goes on."""
+"""Seconds that a deployment may take until we stop waiting; Swarm itself continues."""
 
 
 def deploy() -> int:
-    """Build the code as an image of its own, send the stack to the swarm, and wait until it has settled.
+    """Build the code as an image of its own, send the stack to the swarm, and wait until it is healthy.
 
     Raises:
-        ToolError: something is missing, or the new version did not get healthy and the old one is back.
+        ToolError: something is missing, or the new version did not become healthy and the old one is back.
     """
     _require_manager()
     compose = Compose("prod")
@@ -33,13 +33,13 @@ def deploy() -> int:
     if compose.read("ps", "--quiet"):
         raise ToolError(
             "The stack of `make prod` runs here, on the same volumes: stop it with `make down` first. "
-            "Its data stays, and the swarm takes it over on this machine."
+            "Its data stays, and the swarm uses it on this machine."
         )
     nodes = _docker("node", "ls", "--quiet").split()
     if len(nodes) > 1 and "/" not in image:
         raise ToolError(
             f"APP_IMAGE={image} is on this machine only, and the swarm has {len(nodes)} nodes: give the "
-            "image the name of a registry that all of them reach, such as registry.example.com/team/app."
+            "image a name in a registry that all of them reach, such as registry.example.com/team/app."
         )
     deployed = [service["deploy"] for service in config["services"].values()]
     if any("placement" in each and each.get("replicas") != 0 for each in deployed):
@@ -57,7 +57,7 @@ def rollback() -> int:
     """Bring back the image that ran before the last deploy, in all of our services; a second time, the newer.
 
     Raises:
-        ToolError: there is none, or it did not get healthy and the newer one runs on.
+        ToolError: there is none, or it did not become healthy and the newer one keeps running.
     """
     _require_manager()
     stack = Compose("prod").config()["name"]
@@ -79,18 +79,18 @@ def rollback() -> int:
 
 
 def replicas(stack: str) -> dict[str, int]:
-    """How many containers each of our services is to have; empty where the stack doesn't run on a swarm."""
+    """How many containers each of our services should have; empty if the stack does not run on a swarm."""
     return {name: found["Spec"]["Mode"]["Replicated"]["Replicas"] for name, found in _running(stack).items()}
 
 
 def scale(stack: str, wanted: Mapping[str, int]) -> None:
-    """Have so many containers of each service, and wait until they are healthy."""
+    """Set the number of containers of each service, and wait until they are healthy."""
     for name, count in wanted.items():
         _wait_for(stack, ["docker", "service", "scale", f"{stack}_{name}={count}"])
 
 
 def stop(stack: str, names: Sequence[str]) -> None:
-    """Have no container of these services, and wait for the end of the last one and its job."""
+    """Stop all containers of these services, and wait until the last one and its job have ended."""
     _docker("service", "scale", "--detach", *(f"{stack}_{name}=0" for name in names))
     for name in names:
         listing = ("service", "ps", "--format", "{{.CurrentState}}", f"{stack}_{name}")
@@ -99,12 +99,12 @@ def stop(stack: str, names: Sequence[str]) -> None:
 
 
 def migrate(stack: str) -> None:
-    """Run the migrations of the stack's image once more, and wait for their end."""
+    """Run the migrations of the stack's image again, and wait for their end."""
     _wait_for(stack, ["docker", "service", "update", "--quiet", "--force", f"{stack}_migrate"])
 
 
 def name_version(image: str, identity: str) -> str:
-    """The name of an image with a tag made of its content, in the place of any other tag.
+    """The name of an image with a tag made from its content instead of any other tag.
 
     Args:
         image: its name, maybe with a registry and a tag.
@@ -118,16 +118,14 @@ def _require_manager() -> None:
     swarm = json.loads(_docker("info", "--format", "{{json .Swarm}}"))
     if swarm["LocalNodeState"] != "active":
         raise ToolError(
-            "This Docker engine is in no swarm: `docker swarm init` makes it one of a single node."
+            "This Docker engine is not in a swarm: `docker swarm init` creates one with a single node."
         )
     if not swarm["ControlAvailable"]:
-        raise ToolError(
-            "This node is no manager of its swarm, and only a manager takes orders: use one that is."
-        )
+        raise ToolError("This node is not a manager of its swarm: run this on a manager.")
 
 
 def _require_data_node(nodes: Sequence[str]) -> None:
-    """Have exactly one node for the volumes: on another one the database would start empty."""
+    """Require exactly one node for the volumes: on another one, the database would start empty."""
     chosen = _docker("node", "ls", "--quiet", "--filter", "node.label=data=true").split()
     if not chosen and len(nodes) == 1:
         _docker("node", "update", "--label-add", "data=true", nodes[0])
@@ -140,7 +138,7 @@ def _require_data_node(nodes: Sequence[str]) -> None:
 
 
 def _build(compose: Compose, image: str) -> str:
-    """Build, and name the image after its content, so that other code is another version; push it."""
+    """Build the image, tag it by its content, so that different code is a different version, and push it."""
     if compose.run("build", "--quiet", "fastapi"):
         raise ToolError("The image was not built; the lines above say why. What runs stays as it is.")
     version = name_version(image, _docker("image", "inspect", "--format", "{{.Id}}", image))
@@ -152,11 +150,11 @@ def _build(compose: Compose, image: str) -> str:
 
 
 def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Mapping[str, Any]) -> None:
-    """Send the files; return when Swarm has replaced what has changed, or has gone back."""
+    """Send the files; return when Swarm has replaced what has changed, or has rolled back."""
     stack = config["name"]
     override: dict[str, Any] = {
         "version": "3.13",
-        # A secret of Swarm's can't change: another content gets another name.
+        # A Swarm secret cannot change: new content gets a new name.
         "secrets": {
             name: {
                 "name": f"{stack}_{name}_{secret_files.digest(project.SECRETS, [name])}",
@@ -184,7 +182,7 @@ def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Map
 def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
     """Run a command that waits for Swarm.
 
-    Its exit code doesn't tell whether Swarm has gone back, which is looked at afterwards.
+    Its exit code does not say whether Swarm has rolled back; that is checked afterwards.
     """
     try:
         result = subprocess.run(
@@ -193,15 +191,15 @@ def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str]
     except subprocess.TimeoutExpired:
         _explain(stack, OURS)
         raise ToolError(
-            f"The stack is not healthy after {_PATIENCE // 60} minutes. Swarm goes on trying: "
+            f"The stack is not healthy after {_PATIENCE // 60} minutes. Swarm keeps trying: "
             f"`docker stack ps {stack}` shows what it does."
         ) from None
     if result.returncode and "rolled back" not in result.stderr and "paused" not in result.stderr:
-        raise ToolError(f"The swarm did not take it: {result.stderr.strip()}")
+        raise ToolError(f"The swarm did not accept it: {result.stderr.strip()}")
 
 
 def _require_version(stack: str, version: str, before: Mapping[str, Any]) -> None:
-    """Fail unless all of ours run this version; bring back what ran before in those that do."""
+    """Fail unless all our services run this version, after rolling back those that do."""
     after = _running(stack)
     broken = [
         service
@@ -215,11 +213,11 @@ def _require_version(stack: str, version: str, before: Mapping[str, Any]) -> Non
     for service in OURS:
         if before and service not in broken:
             _wait_for(stack, ["docker", "service", "rollback", "--quiet", f"{stack}_{service}"])
-    raise ToolError(f"{version} did not get healthy: {', '.join(broken)}. What ran before runs on.")
+    raise ToolError(f"{version} did not become healthy: {', '.join(broken)}. What ran before keeps running.")
 
 
 def _running(stack: str) -> dict[str, Any]:
-    """What the swarm knows about our services by name; empty where the stack doesn't run."""
+    """What the swarm knows about our services by name; empty if the stack does not run."""
     names = [f"{stack}_{service}" for service in OURS]
     command = ["docker", "service", "inspect", *names]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -232,13 +230,13 @@ def _image(service: Mapping[str, Any]) -> str:
 
 
 def _explain(stack: str, names: Sequence[str]) -> None:
-    """Show why the newest container that failed did so, and what it said last."""
+    """Show why the newest failed container failed, and its last log lines."""
     for name in names:
         listing = _docker("service", "ps", "--no-trunc", "--format", "{{.ID}} {{.Error}}", f"{stack}_{name}")
         failed = [line for line in listing.splitlines() if " " in line.strip()]
         if failed:
             task, _, error = failed[0].partition(" ")
-            say(f"{name}: {error}. Its last lines:")
+            say(f"{name}: {error}. Its last log lines:")
             subprocess.run(["docker", "service", "logs", "--raw", "--tail", "15", task], check=False)
 
 

@@ -20,7 +20,7 @@ def ensure() -> Path:
     """Make the environment, or renew it after a change of the lock; return its Python.
 
     Raises:
-        ToolError: it could not be made; the reason stands above the message.
+        ToolError: it could not be made; the reason is printed above the message.
     """
     stamp = _stamp()
     if not _works():
@@ -41,12 +41,12 @@ def ensure() -> Path:
 
 
 def _stamp() -> str:
-    # The path belongs to it: the scripts of an environment break when it moves.
+    # The path is part of it: the scripts of an environment break when it moves.
     return hashlib.sha256(_LOCK.read_bytes() + str(VENV.resolve()).encode()).hexdigest()
 
 
 def _works() -> bool:
-    # One without a stamp was never finished.
+    # Without a stamp it was never finished.
     check = "import sys; sys.exit(sys.version_info < (3, 11))"
     if not (_STAMP.is_file() and PYTHON.exists()):
         return False

@@ -15,8 +15,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, text
 
-from tools.postgres_binary import find_postgres, running_postgres
-from tools.redis_binary import running_redis
+from tests.kit.postgres_server import find_postgres, running_postgres
+from tests.kit.redis_server import running_redis
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]

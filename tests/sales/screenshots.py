@@ -13,8 +13,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.redis_server import running_redis
 from tests.sales.page_stack import Stack, running_chromium, running_stack, write_sales
-from tools.redis_binary import running_redis
 
 DOCS = ROOT / "docs"
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>

@@ -27,6 +27,7 @@ from tests.kit.hostile_server import (
     get,
     running_api,
 )
+from tests.kit.redis_server import running_redis
 from tests.sales.hostile_files import TEXTS
 from tests.sales.hostile_uploads import (
     EVENTS,
@@ -41,7 +42,6 @@ from tests.sales.hostile_uploads import (
     upload,
 )
 from tests.sales.sales_csv import HEADER, ROW, row_with
-from tools.redis_binary import running_redis
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.template.docker.running import Running
-from tools.runtime import docker_lack
+from tools.runtime import docker_problem
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
     """Name of the image of the stacks under test, so that the user's own stays what it is."""
-    if lack := docker_lack():
+    if lack := docker_problem():
         pytest.skip(lack)
     name = f"sales-dashboard-e2e-{secrets.token_hex(4)}"
     yield name

@@ -69,7 +69,7 @@ def test_what_is_no_backup_is_refused_before_anything_stops(production: Running)
     for file, sentence in (
         ("", "Which backup? make restore FILE=backups/"),
         ("nowhere.dump", "There is no file nowhere.dump"),
-        ("README.md", "README.md is no backup of this application"),
+        ("README.md", "README.md is not a backup of this application"),
     ):
         output = production.make("restore", fails=True, FILE=file)
         assert sentence in output

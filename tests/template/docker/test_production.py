@@ -239,6 +239,6 @@ def test_make_prod_says_what_production_refuses_and_replaces_nothing(production:
 def test_make_prod_does_not_wait_for_a_container_that_keeps_ending(production: Running) -> None:
     output = production.make("prod", fails=True, GUNICORN_CONFIG="gunicorn.dev.conf.py")
     assert output.count("The API server reloads code") == 1, output
-    assert "The stack did not get healthy: fastapi" in output
+    assert "The stack did not become healthy: fastapi" in output
     production.make("prod")
     production.wait_for_code(production.code(), workers=3)

@@ -177,8 +177,8 @@ def test_a_broken_version_goes_back_by_itself_and_fails_no_request(
     try:
         with load(stack):
             output = stack.make("deploy", seconds=400, fails=True)
-        assert "did not get healthy" in output
-        assert "What ran before runs on." in output
+        assert "did not become healthy" in output
+        assert "What ran before keeps running." in output
         wait_for_code(stack, code)
     finally:
         (stack.folder / "src" / file).write_text(before, "utf-8")

@@ -1,4 +1,4 @@
-"""A Postgres of one's own, where its programs are installed: for tests and measurements."""
+"""A Postgres for a test or a measurement, where its programs are installed."""
 
 import os
 import pwd

@@ -1,8 +1,8 @@
-"""Runs processes side by side in the foreground, each line of theirs prefixed, and stops them in order.
+"""Runs processes side by side in the foreground, prefixes their output, and stops them in order.
 
-Not honcho: its Manager stops everything at once, so that Redis would be gone before the worker has finished
-its job; it signals process groups, the job's process among them; it kills 5 s after the first has ended;
-and it leaves all of them behind when it gets SIGHUP or SIGKILL itself.
+Not honcho: its Manager stops everything at once, so Redis would be gone before the worker has finished its
+job; it signals process groups, and with them the process of the job; it kills 5 s after the first has ended;
+and it leaves all of them running when it gets SIGHUP or SIGKILL itself.
 """
 
 import ctypes
@@ -34,9 +34,9 @@ class Process:
     """A command with a name.
 
     Args:
-        one_shot: ends by itself, and well with code 0.
-        last: stopped only after the others have ended, since they need it.
-        cwd: working directory if not that of the others.
+        one_shot: is expected to end, with code 0.
+        last: is stopped after the others have ended, because they need it.
+        cwd: working directory, if it differs from that of the others.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Process:
     running: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
 
-class Supervisor:
+class ProcessManager:
     """Starts processes; stops all of them on a signal or when one ends."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Supervisor:
             processes: in the order in which they are started.
             cwd: their working directory.
             environment: their environment, all of it.
-            grace: seconds that they have to end after SIGTERM.
+            grace: seconds between SIGTERM and SIGKILL.
         """
         self._processes = list(processes)
         self._cwd = cwd
@@ -77,9 +77,9 @@ class Supervisor:
         for number in _STOP_SIGNALS:
             signal.signal(number, lambda number, _frame: self._events.put(signal.Signals(number)))
         if _libc:
-            # Whatever our processes leave behind becomes our child, so that it can be found and ended.
+            # What our processes leave behind becomes our child, so that we find and end it.
             _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-            # `make` itself was killed: end as well.
+            # If `make` itself is killed, end as well.
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         threading.Thread(target=self._report_lost_output, daemon=True).start()
         for process in self._processes:
@@ -102,29 +102,26 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C in the terminal is for us alone: we know the order
+            start_new_session=True,  # only we get Ctrl-C: we know the order
             preexec_fn=_end_with_parent if _libc else None,
         )
         for target in (self._show_lines, self._report_end):
-            threading.Thread(target=target, args=(process,), daemon=True).start()
+            threading.Thread(target=target, args=(process, process.running), daemon=True).start()
 
-    def _show_lines(self, process: Process) -> None:
-        assert process.running  # noqa: S101
-        assert process.running.stdout  # noqa: S101
+    def _show_lines(self, process: Process, running: "subprocess.Popen[bytes]") -> None:
         prefix = f"{process.name:{self._width}} | "
         if self._coloured:
             colour = _COLOURS[self._processes.index(process) % len(_COLOURS)]
             prefix = f"\033[{colour}m{prefix}\033[0m"
-        for line in process.running.stdout:
+        for line in running.stdout or ():
             self._say(prefix + line.decode(errors="replace").rstrip("\r\n"))
 
-    def _report_end(self, process: Process) -> None:
-        assert process.running  # noqa: S101
-        process.running.wait()
+    def _report_end(self, process: Process, running: "subprocess.Popen[bytes]") -> None:
+        running.wait()
         self._events.put(process)
 
     def _report_lost_output(self) -> None:
-        """Stop when the terminal is closed or the reader of our pipe has ended: `make` hands no SIGHUP on."""
+        """Stop when the terminal is closed or our pipe's reader has ended: `make` does not pass SIGHUP on."""
         poll = select.poll()
         poll.register(sys.stdout, 0)
         poll.poll()

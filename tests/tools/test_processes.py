@@ -14,7 +14,7 @@ from tests.conftest import ROOT, wait_until
 PROGRAM = """
 import os, sys
 from pathlib import Path
-from tools.supervisor import Process, Supervisor
+from tools.processes import Process, ProcessManager
 
 folder = Path(sys.argv[1])
 # Both have a child that they leave behind; the app stops a moment after it was told to.
@@ -25,7 +25,7 @@ processes = [
     Process("prepare", ["true"], one_shot=True),
     Process("app", ["sh", "-c", app]),
 ]
-sys.exit(Supervisor(processes, cwd=folder, environment=os.environ, grace=10).run())
+sys.exit(ProcessManager(processes, cwd=folder, environment=os.environ, grace=10).run())
 """
 
 
