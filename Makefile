@@ -12,6 +12,9 @@ TARGETS := $(shell sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' Makefile)
 $(filter-out help,$(TARGETS)):
 	@$(PYTHON) -m tools.stack $@
 
+.DEFAULT:
+	@echo "There is no command $@: make lists them." >&2; exit 2
+
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
@@ -28,6 +31,8 @@ format: ## Format the code
 bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
+new: ## Turn this clone into your own service: NAME="Order Service"
+update: ## Merge what is new in the template: FROM=url-or-folder
 api-key: ## Print the API key that production asks for: make -s api-key
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays

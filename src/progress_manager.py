@@ -46,6 +46,14 @@ def report(job_id: str, done: int, total: int | None, state: str = "running") ->
         logger.warning("Redis is away: progress of job %s not reported", job_id)
 
 
+def last(job_id: str) -> Progress | None:
+    """What a job reported last, None if there is no report or Redis is away."""
+    try:
+        return _read(get_redis().get(_key(job_id)))
+    except REDIS_AWAY:
+        return None
+
+
 async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | None]:
     """Yield a job's reports, starting with the last one, and None after a silence, as reports can get lost.
 

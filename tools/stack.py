@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, venv
+from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, update, venv
 from tools.console import ToolError, say
 
 
@@ -143,6 +143,13 @@ def _run(command: list[str]) -> int:
     return subprocess.run(command, cwd=project.ROOT, check=False).returncode
 
 
+def new() -> int:
+    """Turn this clone into the service NAME."""
+    from template.new import new
+
+    return new()
+
+
 def lock() -> int:
     """Pin the newest allowed versions of all packages, for every platform and Python."""
     uv = ["uv"]
@@ -162,6 +169,7 @@ def lock() -> int:
 
 
 COMMANDS: dict[str, Callable[[], int]] = {
+    "new": new, "update": update.update,
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),

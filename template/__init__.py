@@ -1,0 +1,1 @@
+"""What turns this template into a service (`make new`), and leaves with it."""
