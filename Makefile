@@ -18,11 +18,11 @@ $(filter-out help,$(TARGETS)):
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-dev: ## Run everything in development, with hot reload, in the foreground
-prod: ## Run everything as in production: in the background on Docker
-deploy: ## Send the production stack to Docker Swarm, and wait until it is healthy
+dev: ## Run development, with hot reload, in the foreground
+prod: ## Run production: in the background on Docker, else in the foreground
+deploy: ## Run production on Docker Swarm, and wait until it is healthy
 rollback: ## Bring back the version before the last deploy
-backup: ## Write the stack's database into a new file in backups/
+backup: ## Save the stack's database to a new file in backups/
 restore: ## Put a backup in the place of the data: FILE=backups/….dump
 test: ## Run the tests that a change can break, in two minutes: ARGS="-k name"
 test-all: ## Run all tests, the slow ones and those on Docker too: ARGS=…, REST=1 without those of make test

@@ -7,28 +7,19 @@ from pathlib import Path
 
 from tests.conftest import ROOT
 
-STARTS_A_STACK = re.compile(r"^make (dev|prod)\b")
-RECURSES = re.compile(r"^make test\b")
+LEFT_OUT = re.compile(r"^make (dev|prod|test|new|update)\b")
+"""Commands that have tests of their own, or start tests."""
 
 
 def commands(name: str) -> list[str]:
-    """The ```sh blocks of a document, in order.
-
-    Left out, since a test starts them itself or is one of them: `make dev`, `make prod`, `make test`.
-    """
+    """The ```sh blocks of a document, in order, without the lines that are `LEFT_OUT`."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
-    kept = []
-    for block in blocks:
-        lines = [
-            line for line in block.splitlines() if not (STARTS_A_STACK.match(line) or RECURSES.match(line))
-        ]
-        if lines:
-            kept.append("\n".join(lines))
-    return kept
+    kept = ("\n".join(line for line in block.splitlines() if not LEFT_OUT.match(line)) for block in blocks)
+    return [block for block in kept if block]
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run a block as a reader would, on the port that the stack under test has; it has to succeed."""
+    """Run a block as a reader would, on the port of the stack under test; it has to succeed."""
     command = command.replace("localhost:8000", f"localhost:{environment['API_PORT']}")
     done = subprocess.run(
         ["sh", "-ec", command], cwd=folder, env=environment,

@@ -1,4 +1,4 @@
-"""What the README and the development guide tell to type works, natively."""
+"""The commands in the README and the guides work, natively, and what they name exists."""
 
 import os
 import re
@@ -17,11 +17,16 @@ from tools.ports import free_port
 
 DOCUMENTS = (
     "README.md",
+    "AGENTS.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/DEVELOPMENT.md",
     "docs/PRODUCTION.md",
     "docs/DEPLOYMENT.md",
     "docs/OBSERVABILITY.md",
 )
+MADE_LATER = {"src/notes"}
+"""What the guides name, and `make new` creates."""
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +77,16 @@ def test_every_file_target_and_setting_that_a_guide_names_is_there(name: str) ->
     assert set(re.findall(r"`make (?:-s )?([a-z0-9-]+)", text)) <= targets
     for path in re.findall(r"\]\((?!http)([^)#]+)\)", text):
         assert (ROOT / name).parent.joinpath(path).exists(), path
-    for path in re.findall(r"`((?:src|docs|tests|tools|migrations)/[^`* ]*)`", text):
-        assert path == "src/orders/" or (ROOT / path).exists(), path
+    for path in re.findall(r"`((?:src|docs|tests|tools|migrations)/[^`* <]*)`", text):
+        assert path in MADE_LATER or (ROOT / path).exists(), path
     taught = (ROOT / ".env.example").read_text()
     for setting in re.findall(r"`([A-Z]+_[A-Z_]+)[`=]", text):
         known = setting.lower().removesuffix("_file") in Settings.model_fields or setting in taught
         is_foreign = setting.startswith(("UVICORN_", "GUNICORN_", "WATCHFILES_", "HOST_", "OTEL_"))
         assert known or is_foreign, setting
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", (ROOT / "README.md").read_text()))
+    pages = {path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))}
+    assert pages - {"README.md"} <= linked
