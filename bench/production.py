@@ -21,7 +21,7 @@ from bench.plan import PRODUCTION_QUICK, ProductionPlan
 from bench.progress import Progress
 from bench.stack import Stack, prepared
 from bench.stats import median
-from bench.tables import cell, ms, named, table
+from bench.tables import cell, ms, named, table, wrapped
 from bench.venvs import OWN, UnavailableError, versions
 from tools.project import ROOT
 
@@ -49,7 +49,7 @@ class Production:
         self._large = LargeResult(plan.rows)
         self._servers = measure_servers.servers()
         self._delivery = [
-            DeliveryResult("`make dev` in a fresh clone, native, packages in pip's cache"),
+            DeliveryResult("`make dev` in a fresh clone, natively, with pip's cache"),
             DeliveryResult("a changed line in `src`, `make prod` on Docker"),
         ]
         steps = len(self._growth) + 1 + plan.rounds * len(self._servers) + 2 * plan.is_delivery_measured
@@ -113,8 +113,15 @@ class Production:
             date=machine.date,
             machine=f"{machine.cores} cores ({machine.processor}), {machine.kernel}",
             load=f"{machine.load:.1f}",
-            packages=", ".join(
-                [self._database, f"Redis {machine.redis}", *(f"{name} {found[name]}" for name in PACKAGES)]
+            packages=wrapped(
+                ", ".join(
+                    [
+                        self._database,
+                        f"Redis {machine.redis}",
+                        *(f"{name} {found[name]}" for name in PACKAGES),
+                    ]
+                ),
+                indent=2,
             ),
             processes=self._processes,
             connections=measure_servers.CONNECTIONS,
@@ -128,7 +135,7 @@ class Production:
             small=measure_imports.SMALL_ROWS,
             large=f"{measure_imports.LARGE_ROWS:,}",
             rows=f"{self._large.rows:,}",
-            import_=self._import_line(),
+            import_=wrapped(self._import_line()),
             answers=table("answer | median | slowest", self._answer_rows()),
             delivery=table("what | in all | of which", map(_delivery_row, self._delivery)),
         )

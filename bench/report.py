@@ -9,7 +9,7 @@ from bench.machine import Machine
 from bench.plan import QUICK, Plan
 from bench.results import ApiResult, JobsResult, Results, WatchResult, WorkerResult
 from bench.stats import median, p95
-from bench.tables import cell, ms, named, table
+from bench.tables import cell, ms, named, table, wrapped
 from tools.project import ROOT
 
 DOCS = ROOT / "docs"
@@ -42,7 +42,7 @@ def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
         machine=f"{machine.cores} cores ({machine.processor}), {machine.kernel}",
         load=f"{machine.load:.1f}",
         date=machine.date,
-        packages=machine.packages,
+        packages=wrapped(machine.packages, indent=2),
         run="`make bench QUICK=1`, the short run," if plan is QUICK else "`make bench`",
         longest=f"{plan.longest_idle:g}",
         saves=plan.rounds * plan.saves,

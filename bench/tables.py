@@ -1,5 +1,6 @@
-"""Tables of the guide, and what stands in their cells."""
+"""Tables and paragraphs of the guide."""
 
+import textwrap
 from collections.abc import Iterable
 
 
@@ -10,7 +11,7 @@ def table(heads: str, rows: Iterable[str]) -> str:
 
 
 def named(name: str, *, is_ours: bool) -> str:
-    """A name; ours stands out."""
+    """A name, in bold if it is ours."""
     return f"**{name}**" if is_ours else name
 
 
@@ -23,3 +24,8 @@ def ms(seconds: float) -> str:
 def cell(text: str) -> str:
     """Any text, so that it stays in its cell."""
     return text.replace("|", "/").replace("\n", " ")
+
+
+def wrapped(text: str, *, indent: int = 0) -> str:
+    """A paragraph of at most 120 columns, whose lines after the first are indented by so many spaces."""
+    return textwrap.fill(text, 120 - indent).replace("\n", "\n" + " " * indent)
