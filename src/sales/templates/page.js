@@ -29,11 +29,15 @@
 
   function followImports() {
     for (const { dataset: { import: id, status } } of document.querySelectorAll("[data-import]")) {
-      if (followed.has(id) || followed.size >= 3 || ["finished", "failed"].includes(status)) continue;
-      const stream = new EventSource(`${imports}/${id}/events`);
-      followed.set(id, stream);
-      stream.addEventListener("progress", ({ data }) => showProgress(JSON.parse(data)));
+      if (followed.size < 3 && !["finished", "failed"].includes(status)) follow(id);
     }
+  }
+
+  function follow(id) {
+    if (followed.has(id)) return;
+    const stream = new EventSource(`${imports}/${id}/events`);
+    followed.set(id, stream);
+    stream.addEventListener("progress", ({ data }) => showProgress(JSON.parse(data)));
   }
 
   function showProgress(now) {
@@ -48,7 +52,7 @@
       bar.value = now.rows_done + now.rows_rejected;
     }
     if (!["finished", "failed"].includes(now.status)) return;
-    followed.get(now.id).close();
+    followed.get(now.id)?.close();
     followed.delete(now.id);
     const rows = now.rows_done.toLocaleString("en"), rejected = now.rows_rejected.toLocaleString("en");
     say(now.status === "failed" ? `${now.filename}: failed.` : `${now.filename}: ${rows} rows imported, ${rejected} rejected.`, now.status);
@@ -113,6 +117,7 @@
       else say(response?.detail ?? `The server answered ${status}.`, "failed");
       if (status < 300) {
         form.reset();
+        if (status === 202) follow(response.id);  // it may have ended before the page shows it
         await refresh();
       }
     } catch {
@@ -128,8 +133,10 @@
     try {
       const response = await fetch(`${imports}/${target.dataset.retry}/retry`, { method: "POST" });
       const body = await response.json();
-      if (response.ok) say(`Retrying ${body.filename}.`);
-      else say(body.detail, "failed");
+      if (response.ok) {
+        say(`Retrying ${body.filename}.`);
+        follow(body.id);
+      } else say(body.detail, "failed");
       await refresh();
     } catch {
       say(unreachable, "failed");
