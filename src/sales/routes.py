@@ -15,7 +15,7 @@ from src.kit.web.body_limit import too_large
 from src.kit.web.problems import Problem
 from src.progress_manager import news
 from src.sales import imports
-from src.sales.jobs import enqueue_import, retry_import
+from src.sales.jobs import retry_import, run_import
 from src.sales.models import GroupBy, SalesImport, Status
 from src.sales.schemas import ImportView, Summary
 from src.sales.summary import summarize
@@ -45,7 +45,7 @@ def create_import(
         raise too_large()
     sales_import, is_new = imports.accept(file.file, file.filename or "")
     if is_new:
-        enqueue_import(sales_import.id)
+        run_import.enqueue(sales_import.id)
     else:
         response.status_code = 200
     return _located(request, response, sales_import)

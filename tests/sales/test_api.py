@@ -5,10 +5,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +18,7 @@ from fastapi.testclient import TestClient
 from redis import Redis
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.services import running_worker
 from tests.sales.sales_csv import HEADER, sales_file
 
 IMPORTS = "/api/v1/sales/imports"
@@ -41,35 +40,13 @@ def sales_csv(rows: int) -> tuple[bytes, Decimal]:
 
 
 @pytest.fixture
-def client(stack: dict[str, str]) -> Iterator[TestClient]:
-    from src.main import app
-
-    with TestClient(app) as client:
-        yield client
-
-
-@pytest.fixture
 def sweep(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Run the sweeps, which take care of every import at once."""
+    from src.kit.queue import durable
     from src.kit.queue import enqueue as job_queue
-    from src.sales import jobs
 
-    monkeypatch.setattr(jobs, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(durable, "PATIENCE", timedelta(0))
     return job_queue.run_sweeps
-
-
-@contextmanager
-def started_worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "src.rq_worker"], env=stack, cwd=ROOT)
-    yield process
-    process.terminate()
-    assert process.wait(30) == 0
-
-
-@pytest.fixture
-def worker(stack: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with started_worker(stack) as process:
-        yield process
 
 
 def upload(client: TestClient, data: bytes, name: str = "sales.csv") -> Any:
@@ -162,7 +139,7 @@ def test_an_import_that_failed_for_good_is_retried_by_a_request(
     assert response.status_code == 202
     assert response.headers["location"] == f"{IMPORTS}/{import_id}"
     assert (response.json()["status"], response.json()["reason"]) == ("queued", None)
-    with started_worker(stack):
+    with running_worker(stack):
         assert ended(client, import_id)["rows_done"] == 3000
     assert "data-retry" not in client.get("/").text.partition("<script>")[0]
     assert Decimal(client.get("/api/v1/sales/summary?group_by=day").json()["total"]) == total
@@ -291,7 +268,7 @@ def test_a_file_with_more_rows_than_the_setting_allows_fails_and_says_so(
     client: TestClient, stack: dict[str, str]
 ) -> None:
     import_id = upload(client, sales_csv(11)[0]).json()["id"]
-    with started_worker(stack | {"SALES_MAX_ROWS": "10"}):
+    with running_worker(stack | {"SALES_MAX_ROWS": "10"}):
         view = ended(client, import_id)
     assert (view["status"], view["rows_done"]) == ("failed", 0)
     assert view["reason"] == "It has more than 10 rows; split it, or raise SALES_MAX_ROWS."

@@ -32,11 +32,14 @@ def get_queue() -> Queue:
     )
 
 
-def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: Callable[..., Any]) -> Job:
+def enqueue(
+    function: Callable[..., Any] | str, *args: Any, job_id: str, on_failure: Callable[..., Any]
+) -> Job:
     """Put a job into the queue; it is retried if it crashes, and logs under the request's id.
 
     Args:
-        function: the job; it must be idempotent, since it runs again after a crash or the loss of its worker.
+        function: the job, or its dotted name; it must be idempotent, since it runs again after a crash or
+            the loss of its worker.
         args: its arguments, which must be valid JSON.
         job_id: the job's id; it replaces a job that waits or runs under this id.
         on_failure: called with the arguments of an RQ failure callback once the last attempt has failed.
@@ -46,7 +49,7 @@ def enqueue(function: Callable[..., Any], *args: Any, job_id: str, on_failure: C
     """
     settings = get_settings()
     return get_queue().enqueue(
-        function,
+        function,  # type: ignore[type-var]
         *args,
         job_id=job_id,
         retry=Retry(max=settings.job_retries) if settings.job_retries else None,

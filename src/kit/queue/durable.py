@@ -1,0 +1,95 @@
+"""Jobs that work on a row of the database. The row, not Redis, is the truth: no accepted work is lost."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rq.exceptions import AbandonedJobError
+from rq.job import Job, JobStatus
+from sqlalchemy.exc import SQLAlchemyError
+
+from src.kit.queue.enqueue import enqueue, find_job, in_hand, sweep
+from src.kit.redis import REDIS_AWAY
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = timedelta(seconds=15)
+"""How long accepted work may take to reach the queue before a worker enqueues it again."""
+
+SEE_LOG = "the worker's log says more"
+
+
+class DurableJob:
+    """A job that has the id of its row. Calling it runs it in this process."""
+
+    def __init__(
+        self,
+        function: Callable[[str], None],
+        unfinished: Callable[[datetime], Iterable[uuid.UUID]],
+        give_up: Callable[[uuid.UUID, str], None],
+    ) -> None:
+        self.__doc__ = function.__doc__
+        self._function = function
+        self._name = f"{function.__module__}.{function.__name__}"
+        self._unfinished = unfinished
+        self._give_up = give_up
+        sweep(self.enqueue_lost)
+
+    def __call__(self, row_id: str) -> None:
+        """Run the job."""
+        self._function(row_id)
+
+    def enqueue(self, row_id: uuid.UUID) -> None:
+        """Enqueue the job of a committed row; while Redis is away, a worker does it later."""
+        try:
+            enqueue(self._name, str(row_id), job_id=str(row_id), on_failure=_note_failure)
+        except REDIS_AWAY:
+            logger.warning("Redis is away: %s is stored and will be enqueued later", row_id)
+
+    def fail(self, row_id: str, reason: str) -> None:
+        """Mark the row as failed for good."""
+        self._give_up(uuid.UUID(row_id), f"The job failed for good: {reason}")
+
+    def enqueue_lost(self) -> None:
+        """Enqueue what was accepted and is neither in the queue nor running; Redis may have lost it."""
+        at_work = in_hand()
+        for row_id in map(str, self._unfinished(datetime.now(UTC) - PATIENCE)):
+            if row_id in at_work:
+                continue
+            job = find_job(row_id)
+            if job and job.get_status(refresh=False) in (
+                JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED
+            ):  # fmt: skip
+                result = job.latest_result()
+                lines = ((result and result.exc_string) or "it was stopped").strip().splitlines()
+                self.fail(row_id, SEE_LOG if "sqlalche.me" in lines[-1] else lines[-1])
+            else:
+                logger.warning("%s was lost on its way: enqueued again", row_id)
+                self.enqueue(uuid.UUID(row_id))
+
+
+def durable_job(
+    unfinished: Callable[[datetime], Iterable[uuid.UUID]], give_up: Callable[[uuid.UUID, str], None]
+) -> Callable[[Callable[[str], None]], DurableJob]:
+    """Decorator: make a function that works on a row a job, with `enqueue` to be called after the commit.
+
+    The function must be idempotent: it runs again after a crash or the loss of its worker.
+
+    Args:
+        unfinished: returns the ids of the rows accepted before a time whose work has not ended.
+        give_up: called with a row's id and a reason when the last attempt has failed.
+    """
+    return lambda function: DurableJob(function, unfinished, give_up)
+
+
+def _note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trace: Any) -> None:
+    """RQ's failure callback: after the last attempt, the row says why. It quotes no database error."""
+    if job.retries_left:
+        return
+    if isinstance(error, AbandonedJobError):
+        reason = "its worker died"
+    else:
+        reason = f"{type(error).__name__}: {SEE_LOG if isinstance(error, SQLAlchemyError) else error}"
+    job.func.fail(job.id, reason)

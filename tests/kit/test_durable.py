@@ -1,0 +1,108 @@
+"""A durable job: its row is told what became of it, and is enqueued again when Redis has lost it."""
+
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+from rq import SimpleWorker
+from rq.job import JobStatus
+from sqlalchemy.exc import OperationalError
+
+from src.kit.queue import durable
+from src.kit.queue.durable import durable_job
+from src.kit.queue.enqueue import find_job, get_queue
+
+ROW = uuid.UUID(int=1)
+ran: list[str] = []
+given_up: list[tuple[uuid.UUID, str]] = []
+asked: list[datetime] = []
+
+
+def _unfinished(before: datetime) -> Iterable[uuid.UUID]:
+    asked.append(before)
+    return [ROW]
+
+
+def _give_up(row_id: uuid.UUID, reason: str) -> None:
+    given_up.append((row_id, reason))
+
+
+@durable_job(_unfinished, _give_up)
+def work(row_id: str) -> None:
+    """Fails once with an error that quotes a statement, if the test says so."""
+    ran.append(row_id)
+    if error := _errors.get(row_id):
+        raise error
+
+
+_errors: dict[str, Exception] = {}
+
+
+@pytest.fixture(autouse=True)
+def nothing_noted(stack: dict[str, str]) -> None:
+    for noted in (ran, given_up, asked, _errors):
+        noted.clear()
+
+
+def run_all() -> None:
+    """Run what is in the queue, in this process."""
+    SimpleWorker([get_queue()], connection=get_queue().connection, serializer=get_queue().serializer).work(
+        burst=True
+    )
+
+
+def test_a_row_runs_under_its_id() -> None:
+    work.enqueue(ROW)
+    run_all()
+    assert (ran, given_up) == ([str(ROW)], [])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("out of luck"), "The job failed for good: ValueError: out of luck"),
+        (
+            OperationalError("SELECT secret", {}, Exception()),
+            "The job failed for good: OperationalError: the worker's log says more",
+        ),
+    ],
+)
+def test_the_last_failure_is_told_without_the_statement(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _errors[str(ROW)] = error
+    work.enqueue(ROW)
+    run_all()
+    assert len(ran) == 4, "the first attempt and JOB_RETRIES more"
+    assert given_up == [(ROW, reason)]
+
+
+def test_what_redis_lost_is_enqueued_again_once(stack: dict[str, str]) -> None:
+    work.enqueue(ROW)
+    Redis.from_url(stack["REDIS_URL"]).flushall()
+    work.enqueue_lost()
+    work.enqueue_lost()
+    assert get_queue().job_ids == [str(ROW)]
+    assert all(before <= datetime.now(UTC) - durable.PATIENCE for before in asked)
+
+
+def test_a_job_that_was_stopped_is_not_enqueued_again() -> None:
+    work.enqueue(ROW)
+    job = find_job(str(ROW))
+    assert job
+    get_queue().remove(job)
+    job.set_status(JobStatus.STOPPED)
+    work.enqueue_lost()
+    assert get_queue().job_ids == []
+    assert given_up == [(ROW, "The job failed for good: it was stopped")]
+
+
+def test_while_redis_is_away_accepting_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    get_queue().connection.connection_pool.connection_kwargs["port"] = 1
+    get_queue().connection.connection_pool.disconnect()
+    work.enqueue(ROW)
+    assert "stored and will be enqueued later" in caplog.text
