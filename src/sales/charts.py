@@ -7,8 +7,8 @@ from typing import Any
 
 from src.sales.schemas import Group
 
+# What a column can show: its width in days, its name.
 UNITS = {"day": (1, "%d %B %Y"), "week": (7, "Week of %d %B %Y"), "month": (30, "%B %Y"), "year": (365, "%Y")}
-"""What a column can stand for: its width in days, its name."""
 MAX_COLUMNS, MAX_DATES = 130, 7
 MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12_000, 24_000)
 
@@ -32,18 +32,16 @@ def over_time(groups: Sequence[Group]) -> dict[str, Any]:
         "unit": unit,
         "zero": zero,
         "width": max(0.3, min(percent * size * 0.8, 6)),
-        "columns": [
-            (f"{day:{name}}", amount, middles[day], height[amount]) for day, amount in revenue.items()
-        ],
+        "columns": [(f"{day:{name}}", sum_, middles[day], height[sum_]) for day, sum_ in revenue.items()],
         "dates": [(middles[day], label, day.year) for day, label in _dates(first, last).items()],
         "amounts": [(zero - math.copysign(height[amount], amount), amount) for amount in scale],
     }
 
 
 def _begin(day: date, unit: str) -> date:
-    if unit in ("day", "week"):
-        return day - timedelta(days=day.weekday() if unit == "week" else 0)
-    return day.replace(day=1, month=1 if unit == "year" else day.month)
+    if unit == "week":
+        return day - timedelta(days=day.weekday())
+    return day if unit == "day" else day.replace(day=1, month=1 if unit == "year" else day.month)
 
 
 def _dates(first: date, last: date) -> dict[date, str]:

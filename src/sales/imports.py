@@ -30,11 +30,7 @@ class Superseded(Exception):  # noqa: N818  (an outcome, not an error)
 
 
 def accept(file: BinaryIO, filename: str) -> tuple[SalesImport, bool]:
-    """Store an uploaded file as a new import, committed when this returns.
-
-    Returns:
-        The import, and whether it is new: the same bytes give the same import again, unless that one failed.
-    """
+    """Store and commit an uploaded file. The same bytes give the same import, which then isn't new."""
     name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())[:255]
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -77,28 +73,23 @@ def unfinished(before: datetime) -> Sequence[uuid.UUID]:
 def retry(import_id: uuid.UUID) -> SalesImport | None:
     """Make a failed import wait for its job again; None if it hasn't failed, or its file came again since."""
     fresh = {"status": Status.QUEUED, "reason": None, "started_at": None, "finished_at": None}
-    statement = update(SalesImport).where(SalesImport.id == import_id, SalesImport.status == Status.FAILED)
+    failed = update(SalesImport).where(SalesImport.id == import_id, SalesImport.status == Status.FAILED)
+    statement = failed.values(_NOTHING_DONE | fresh).returning(SalesImport)
     with suppress(IntegrityError), transaction() as session:
-        found: SalesImport | None = session.scalar(
-            statement.values(_NOTHING_DONE | fresh).returning(SalesImport)
-        )
-        return found
+        return session.scalars(statement).one_or_none()
     return None
 
 
-def give_up(import_id: uuid.UUID, reason: str) -> None:
-    """Mark an import as failed because its job has used up its tries; its file is kept for a retry."""
+def fail(import_id: uuid.UUID, reason: str, **more: Any) -> None:
+    """Mark an import as failed; its file is kept for a retry."""
     failed = {"status": Status.FAILED, "reason": reason[:500], "finished_at": datetime.now(UTC)}
+    statement = update(SalesImport).where(SalesImport.id == import_id, _UNFINISHED).values(failed | more)
     with transaction() as session:
-        session.execute(update(SalesImport).where(SalesImport.id == import_id, _UNFINISHED).values(failed))
+        session.execute(statement)
 
 
 class Attempt:
-    """A try to run an import. It takes the import over: a job that was given up for dead changes nothing.
-
-    Raises:
-        Superseded: the import has ended; from the methods: another attempt has begun.
-    """
+    """A try to run an import. The newest one counts: an older one, given up for dead, gets Superseded."""
 
     def __init__(self, import_id: uuid.UUID) -> None:
         self._import_id = import_id
@@ -120,20 +111,17 @@ class Attempt:
                 return
             yield chunk.data
 
-    def set_total(self, rows: int) -> None:
-        """Record how many rows the file has."""
+    def store(self, batch: Sequence[SalesRow | RowError], total: int) -> None:
+        """Store some of all the rows, and the reasons of those that are rejected."""
+        lines = [self._line(row) for row in batch if isinstance(row, SalesRow)]
+        rejected = [row.model_dump() for row in batch if isinstance(row, RowError)]
+        done, bad = SalesImport.rows_done + len(lines), SalesImport.rows_rejected + len(rejected)
         with transaction() as session:
-            self._update(session, rows_total=rows)
-
-    def store(self, rows: Sequence[SalesRow], rejected: Sequence[RowError]) -> None:
-        """Store a batch of rows, and count it."""
-        done, bad = SalesImport.rows_done + len(rows), SalesImport.rows_rejected + len(rejected)
-        with transaction() as session:
-            errors = self._update(session, rows_done=done, rows_rejected=bad)
-            if more := [error.model_dump() for error in rejected[: MAX_ERRORS - len(errors)]]:
-                self._update(session, errors=errors + more)
-            if rows:
-                session.execute(insert(SalesLine), [self._line(row) for row in rows])
+            errors = self._update(session, rows_total=total, rows_done=done, rows_rejected=bad)
+            if rejected and len(errors) < MAX_ERRORS:
+                self._update(session, errors=[*errors, *rejected][:MAX_ERRORS])
+            if lines:
+                session.execute(insert(SalesLine), lines)
 
     def _line(self, row: SalesRow) -> dict[str, Any]:
         # 64 bits of a hash: distinct numbers are counted in a fraction of the time that text takes.
@@ -145,23 +133,16 @@ class Attempt:
             "revenue": row.quantity * row.unit_price,
         }
 
-    def finish(self) -> None:
+    def finish(self, total: int) -> None:
         """Mark the import as finished, which makes its rows count; its file is no longer needed."""
+        finished = {"status": Status.FINISHED, "rows_total": total, "finished_at": datetime.now(UTC)}
         with transaction() as session:
-            self._update(session, status=Status.FINISHED, finished_at=datetime.now(UTC))
+            self._update(session, **finished)
             session.execute(delete(SalesImportChunk).where(SalesImportChunk.import_id == self._import_id))
         if get_engine().dialect.name == "postgresql":
             # Lets summaries read nothing but an index at once, rather than after the next autovacuum.
             with get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM (SKIP_LOCKED) sales_lines"))
-
-    def fail(self, reason: str) -> None:
-        """Mark the import as failed because its file can't be imported; none of its rows stay."""
-        error = RowError(line=1, column=None, reason=reason).model_dump()
-        failed = {"status": Status.FAILED, "reason": reason, "finished_at": datetime.now(UTC)}
-        with transaction() as session:
-            self._update(session, **failed, rows_done=0, rows_rejected=0, errors=[error])
-            session.execute(delete(SalesLine).where(SalesLine.import_id == self._import_id))
 
     def _update(self, session: Session, **values: Any) -> list[dict[str, Any]]:
         """Change the import while this attempt is the current one; returns its errors so far."""

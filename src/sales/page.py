@@ -1,20 +1,16 @@
 """The page: upload a file, watch its progress, see what it adds up to, and which code runs where."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
-from sqlalchemy.exc import SQLAlchemyError
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse
 
 from src.kit.queue.workers import workers
 from src.kit.running import newer_code, running_code
+from src.kit.web.event_stream import stream_changes
 from src.sales import charts, imports
 from src.sales.models import GroupBy
 from src.sales.summary import summarize
@@ -23,7 +19,6 @@ from src.settings import get_settings
 router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 IMPORTS, MAX_COUNTRIES = 8, 1000
-LOOK_SECONDS, RECONNECT_MS = 1.0, 200
 POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -49,21 +44,9 @@ def index(request: Request) -> Response:
 
 
 @router.get("/page/events")
-async def page_events() -> EventSourceResponse:
+def page_events() -> EventSourceResponse:
     """Tell an open page what changes: its table of code, and the version of the rest, which it fetches."""
-    leaving = anyio.Event()
-    return EventSourceResponse(_events(leaving), shutdown_event=leaving, shutdown_grace_period=LOOK_SECONDS)
-
-
-async def _events(leaving: anyio.Event) -> AsyncIterator[ServerSentEvent]:
-    sent: dict[str, str] = {}
-    while not leaving.is_set():
-        with suppress(SQLAlchemyError):  # the database is away: the next look may find it
-            for name, data in (await run_in_threadpool(_shown)).items() - sent.items():
-                sent[name] = data
-                yield ServerSentEvent(data, event=name, retry=RECONNECT_MS)
-        with anyio.move_on_after(LOOK_SECONDS):
-            await leaving.wait()
+    return stream_changes(_shown)
 
 
 def _shown() -> dict[str, str]:

@@ -1,17 +1,14 @@
 """The API of the sales feature."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated, Any
 
-import anyio
 from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
-from sse_starlette import EventSourceResponse, JSONServerSentEvent
-from starlette.concurrency import run_in_threadpool
+from sse_starlette import EventSourceResponse
 
 from src.kit.web.body_limit import too_large
+from src.kit.web.event_stream import stream_changes
 from src.kit.web.problems import Problem
 from src.progress_manager import news
 from src.sales import imports
@@ -24,9 +21,6 @@ from src.settings import get_settings
 PROBLEM: dict[str, Any] = {"model": Problem}
 
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"], responses={404: PROBLEM, 422: PROBLEM})
-
-LONGEST_SILENCE = 0.5
-"""Seconds after which the stream looks at the import, and for a shutdown, without any news."""
 
 
 @router.post(
@@ -46,8 +40,7 @@ def create_import(
     sales_import, is_new = imports.accept(file.file, file.filename or "")
     if is_new:
         run_import.enqueue(sales_import.id)
-    else:
-        response.status_code = 200
+    response.status_code = 202 if is_new else 200
     return _located(request, response, sales_import)
 
 
@@ -76,26 +69,18 @@ def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportV
 
 
 @router.get("/imports/{import_id}/events", response_class=EventSourceResponse)
-async def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
+def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
     """The import as server-sent events of type `progress`, one for each change, until it has ended."""
-    await run_in_threadpool(get_import, import_id)
-    leaving = anyio.Event()
-    events = _events(import_id, leaving)
-    return EventSourceResponse(events, shutdown_event=leaving, shutdown_grace_period=LONGEST_SILENCE + 1)
 
+    def look() -> dict[str, str]:
+        return {"progress": get_import(import_id).model_dump_json()}
 
-async def _events(import_id: uuid.UUID, leaving: anyio.Event) -> AsyncIterator[JSONServerSentEvent]:
-    sent = None
-    async for _ in news(str(import_id), at_least_every=LONGEST_SILENCE):
-        if leaving.is_set():
-            return  # the server shuts down: the client comes again
-        view = await run_in_threadpool(get_import, import_id)
-        if view != sent:
-            yield JSONServerSentEvent(view.model_dump(mode="json"), event="progress")
-            sent = view
-        if view.status in (Status.FINISHED, Status.FAILED):
-            return
-        await asyncio.sleep(0.2)  # five events a second at most
+    look()  # a 404 where there is no such import
+    return stream_changes(
+        look,
+        news(str(import_id), at_least_every=0.5),
+        ended=lambda sent: ImportView.model_validate_json(sent["progress"]).finished_at is not None,
+    )
 
 
 @router.get("/summary")

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -15,11 +15,9 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidationInfo,
-    model_validator,
 )
 
-MAX_AMOUNT = 10**8
-"""Of a row, positive or negative. SQLite adds up millionths of it in 64 bits."""
+MAX_AMOUNT = 10**8  # of a row: SQLite adds up millionths of it in 64 bits
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _REASONS = {  # pydantic's types of errors in fewer words
@@ -48,6 +46,12 @@ def _number(cell: str, info: ValidationInfo) -> Decimal:
     if len(text) > 64 or not _NUMBER.fullmatch(text):
         raise ValueError("is not a number")
     return Decimal(text)
+
+
+def _check_amount(price: Decimal, info: ValidationInfo) -> Decimal:
+    if max(1, abs(info.data.get("quantity", 1))) * abs(price) > MAX_AMOUNT:
+        raise ValueError(f"times the quantity is beyond {MAX_AMOUNT:,}")
+    return price
 
 
 @lru_cache(1024)
@@ -89,21 +93,16 @@ class SalesRow(BaseModel):
     """Negative for returns."""
     invoiced_at: Annotated[datetime, BeforeValidator(_date)]
     """By the shop's clock, without a time zone."""
-    unit_price: Annotated[Decimal, BeforeValidator(_number), Field(ge=-(10**9), le=10**9, decimal_places=6)]
+    unit_price: Annotated[
+        Decimal, BeforeValidator(_number), Field(decimal_places=6), AfterValidator(_check_amount)
+    ]
     customer_id: Annotated[str, _text(64, 0), AfterValidator(_undo_float)] = ""
     country: Annotated[str, _text(100)]
-
-    @model_validator(mode="after")
-    def _check_amount(self) -> Self:
-        if abs(self.quantity * self.unit_price) > MAX_AMOUNT:
-            raise ValueError(f"times the price is beyond {MAX_AMOUNT:,}")
-        return self
 
 
 def reason_for(error: ValidationError) -> tuple[str, str]:
     """The field to look at and what is wrong with it, in a few words: `'abc' is not a number`."""
     first = error.errors(include_url=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else "quantity"
-    cell = str(first["input"] if first["loc"] else first["input"][field])
+    field, cell = str(first["loc"][0]), str(first["input"])
     reason = _REASONS.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
     return field, f"'{shown(cell)}' {reason}" if cell.strip() else "is empty"

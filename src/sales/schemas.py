@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from src.sales.models import Status
 
@@ -36,9 +36,7 @@ class ImportView(BaseModel):
     filename: str = Field(examples=["online_retail.csv"])
     status: Status
     reason: str | None = Field(description="Why the import failed.", examples=[None])
-    rows_total: int | None = Field(
-        description="Rows in the file; null until it was counted.", examples=[10000]
-    )
+    rows_total: int | None = Field(description="Null until the file was counted.", examples=[10000])
     rows_done: int = Field(description="Rows stored.", examples=[4498])
     rows_rejected: int = Field(description="Rows that could not be read.", examples=[2])
     errors: list[RowError] = Field(description="Why, for the first 100 of them.")
@@ -50,7 +48,7 @@ class ImportView(BaseModel):
 class Group(BaseModel):
     """Sales of one day, country or product."""
 
-    key: str = Field(examples=["United Kingdom"])
+    key: Annotated[str, BeforeValidator(str)] = Field(examples=["United Kingdom"])
     revenue: Money = Field(examples=["164937.22"])
     orders: int = Field(description="Distinct invoices.", examples=[461])
     units: int = Field(description="Sum of the quantities.", examples=[81234])

@@ -12,14 +12,7 @@ from src.sales.schemas import Group, Summary
 
 
 def summarize(group_by: GroupBy, first: date | None, last: date | None, limit: int | None) -> Summary:
-    """Sum up the rows of all finished imports.
-
-    Args:
-        group_by: days come in order, countries and products with the highest revenue first.
-        first: the first day to include.
-        last: the last day to include.
-        limit: number of groups at most; the total is over all of them.
-    """
+    """Sum up the rows of all finished imports: days in order, other groups with the highest revenue first."""
     key = getattr(SalesLine, "stock_code" if group_by is GroupBy.PRODUCT else group_by)
     unfinished = select(SalesImport.id).where(SalesImport.status != Status.FINISHED)
     revenue = func.sum(SalesLine.revenue, type_=Money)
@@ -41,8 +34,5 @@ def summarize(group_by: GroupBy, first: date | None, last: date | None, limit: i
         rows = session.execute(query).all()
     return Summary(
         total=rows[0].total if rows else Decimal(0),
-        groups=[
-            Group(key=str(row.key), revenue=row.revenue, orders=row.orders, units=int(row.units))
-            for row in rows
-        ],
+        groups=[Group.model_validate(row, from_attributes=True) for row in rows],
     )

@@ -124,7 +124,7 @@ def fail_for_good(import_id: str) -> None:
     """What happens to an import whose job has used up its tries."""
     from src.sales import imports
 
-    imports.give_up(uuid.UUID(import_id), "The job failed for good: ValueError: out of luck")
+    imports.fail(uuid.UUID(import_id), "The job failed for good: ValueError: out of luck")
 
 
 def test_an_import_that_failed_for_good_is_retried_by_a_request(
@@ -251,13 +251,13 @@ def test_two_attempts_at_once_store_every_row_once(client: TestClient) -> None:
     import_id = uuid.UUID(upload(client, data).json()["id"])
     rows = [row for row in sales_file(data).rows() if isinstance(row, SalesRow)]
     old = Attempt(import_id)
-    old.store(rows[:5], [])
+    old.store(rows[:5], 10)
     new = Attempt(import_id)
     with pytest.raises(Superseded):
-        old.store(rows[5:], [])
-    new.store(rows, [])
-    new.finish()
-    for step in (old.finish, lambda: old.fail("It is late."), lambda: Attempt(import_id)):
+        old.store(rows[5:], 10)
+    new.store(rows, 10)
+    new.finish(10)
+    for step in (lambda: old.finish(10), lambda: Attempt(import_id)):
         with pytest.raises(Superseded):
             step()
     assert client.get(f"{IMPORTS}/{import_id}").json()["rows_done"] == 10

@@ -37,9 +37,9 @@ def begin(number: int, rows: Sequence[SalesRow]) -> imports.Attempt:
     """Store the rows of an import, some of them in an earlier attempt that died."""
     sales_import, _ = imports.accept(io.BytesIO(str(number).encode()), "sales.csv")
     rows = [row.model_copy(update={"line": line}) for line, row in enumerate(rows, 2)]
-    imports.Attempt(sales_import.id).store(rows[: len(rows) // 2], [])
+    imports.Attempt(sales_import.id).store(rows[: len(rows) // 2], len(rows))
     attempt = imports.Attempt(sales_import.id)
-    attempt.store(rows, [])
+    attempt.store(rows, len(rows))
     return attempt
 
 
@@ -84,11 +84,11 @@ def test_the_summary_is_what_the_finished_imports_add_up_to(
     for number, (rows, end) in enumerate(files):
         attempt = begin(number, rows)
         if end == "failed":
-            attempt.fail("The file is of no use.")
+            imports.fail(imports.newest(1)[0].id, "The file is of no use.")
         elif end == "given up":
-            imports.give_up(imports.newest(1)[0].id, "The job failed for good.")
+            imports.fail(imports.newest(1)[0].id, "The job failed for good.")
         elif end == "finished":
-            attempt.finish()
+            attempt.finish(0)
             finished += rows
     for group_by in GroupBy:
         assert summarize(group_by, *days, limit) == naive(finished, group_by, *days, limit)

@@ -1,0 +1,54 @@
+"""Server-sent events that end when the server stops, so that no open page delays a stop or a reload."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import anyio
+from sqlalchemy.exc import SQLAlchemyError
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.concurrency import run_in_threadpool
+
+RECONNECT = 200
+"""Milliseconds until a browser connects again, such as to the code that took over."""
+
+PACE = 0.2
+"""Seconds between two looks, at least."""
+
+
+def stream_changes(
+    look: Callable[[], Mapping[str, str]],
+    ticks: AsyncIterable[Any] | None = None,
+    ended: Callable[[Mapping[str, str]], bool] = lambda _: False,
+) -> EventSourceResponse:
+    """Stream what a function returns: one event for each of its names, whenever the data has changed.
+
+    Args:
+        look: returns the data of each event by its name. It is called in a thread; while the database is
+            away, the next call may find it again.
+        ticks: says when to look, at least every second or so; by default, every second.
+        ended: whether nothing more will change.
+    """
+    leaving = anyio.Event()
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        sent: dict[str, str] = {}
+        async for _ in ticks or _every_second(leaving):
+            if leaving.is_set():
+                return
+            with suppress(SQLAlchemyError):
+                for name, data in (await run_in_threadpool(look)).items() - sent.items():
+                    sent[name] = data
+                    yield ServerSentEvent(data, event=name, retry=RECONNECT)
+                if ended(sent):
+                    return
+            await anyio.sleep(PACE)
+
+    return EventSourceResponse(events(), shutdown_event=leaving, shutdown_grace_period=2)
+
+
+async def _every_second(leaving: anyio.Event) -> AsyncIterator[None]:
+    while True:
+        yield
+        with anyio.move_on_after(1 - PACE):
+            await leaving.wait()
