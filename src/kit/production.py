@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from src.kit import limits
-from src.reload.generation import REFUSED as REFUSED_TO_SUPERVISOR
+from src.reload.protocol import REFUSED as REFUSED_TO_SUPERVISOR
+from src.reload.protocol import is_generation
 from src.settings import Settings, get_settings
 
 REFUSED = 2
@@ -153,7 +154,7 @@ def _refuse(settings: Settings, mistakes: list[str]) -> NoReturn:
         lines.append("Set ENVIRONMENT=development if this is not production.")
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
-    if multiprocessing.current_process().name.startswith("generation-"):
+    if is_generation():
         sys.exit(REFUSED_TO_SUPERVISOR)
     parent = multiprocessing.parent_process()
     if parent and parent.pid:

@@ -1,7 +1,7 @@
 """Hot reload that hands over: the next generation is at work before the old one stops.
 
-Imports the standard library and watchfiles, and uvicorn where that is what it runs: copy the folder into
-another repository as it is.
+It needs the standard library and watchfiles, and uvicorn if that is what it runs: you can copy the folder
+into another repository as it is. README.md says how.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ __all__ = ["CodeChangeMonitor", "Supervisor", "fingerprint"]
 
 
 def __getattr__(name: str) -> Any:
-    # At first use: a generation needs none of them, and somebody waits for its imports.
+    # Imported at first use: a generation needs neither, and somebody waits for its imports.
     if name == "CodeChangeMonitor":
         from .monitor import CodeChangeMonitor
 

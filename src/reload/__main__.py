@@ -10,14 +10,14 @@ USAGE = "Put it in front of uvicorn's command line: python -m src.reload uvicorn
 
 
 def main() -> None:
-    """Run uvicorn's command line, with `HandOverReload` in the place of its reloader."""
+    """Run uvicorn's command line, with `HandOverReload` as its reloader."""
     if sys.argv[1:2] != ["uvicorn"]:
         sys.stderr.write(USAGE)
         sys.exit(2)
-    # By its name, because uvicorn.main is the command as well.
+    # By name, because the attribute uvicorn.main is the command.
     uvicorn = importlib.import_module("uvicorn.main")
     uvicorn.ChangeReload = HandOverReload  # type: ignore[attr-defined]
-    # What the hand-over says goes where uvicorn's own lines go.
+    # Our log lines go where uvicorn's own go.
     logging.getLogger(__package__).parent = logging.getLogger("uvicorn")
     uvicorn.main(sys.argv[2:], prog_name="uvicorn")
 

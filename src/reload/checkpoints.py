@@ -1,4 +1,4 @@
-"""The checkpoints of `rehearsal.py`, seen from the supervisor: where generations start in the middle."""
+"""The checkpoints of `rehearsal.py`, seen from the supervisor, which forks generations from them."""
 
 import contextlib
 import logging
@@ -7,33 +7,38 @@ import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from .launcher import Launcher
+from .protocol import NAME_PREFIX
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = 6
-"""How many there are: processes that share most of their memory, with some 10 MB each of their own."""
+"""How many to keep. These processes share most of their memory, and use some 10 MB each of their own."""
+
+QUIET = 0.2
+"""Seconds of work after which they are made for the next change."""
 
 LEAST_FILES = 60
-"""Files of code from which on they are worth it: fewer are loaded in the time that a fork takes."""
+"""The fewest files of code for which they pay: fewer load in the time that a fork takes."""
 
 LONGEST_PATH = 4096
 """Bytes."""
 
 REMEMBERED = 3
-"""How many of the files that changed last have a checkpoint of their own."""
+"""How many of the files that changed last get a checkpoint of their own."""
 
 
 class Forked:
-    """The process of a generation that a checkpoint has forked, as `multiprocessing` shows its own."""
+    """The process of a generation that a checkpoint has forked, used like a `multiprocessing.Process`."""
 
     def __init__(self, pid: int, reports: int) -> None:
-        """Take over the process, and the pipe in which the checkpoint will tell its exit code."""
+        """Take the process, and the pipe through which the checkpoint will report its exit code."""
         self._pidfd = os.pidfd_open(pid)
         self._reports = reports
         self.exitcode: int | None = None
@@ -44,7 +49,7 @@ class Forked:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def join(self, timeout: float) -> None:
-        """Wait so many seconds for its end; `exitcode` stays None if the checkpoint is gone, too."""
+        """Wait so many seconds for it to end; `exitcode` stays None if the checkpoint has died, too."""
         if self.exitcode is None and select.select([self._reports], [], [], timeout)[0]:
             report = os.read(self._reports, 4)
             self.exitcode = int.from_bytes(report, "little", signed=True) if report else None
@@ -56,17 +61,19 @@ class Forked:
 
 
 class Checkpoint(NamedTuple):
-    """One of them."""
+    """A checkpoint that waits for requests."""
 
     path: str
-    """The file before which it stands."""
+    """The file that it would load next."""
     requests: socket.socket
 
 
 class Checkpoints:
-    """Those of the last rehearsal, and of the one before it as long as that is not over."""
+    """The checkpoints of the last rehearsal, and those of the one before until it is over."""
 
     def __init__(self, launcher: Launcher) -> None:
+        self.rehearse_at: float | None = None
+        """When the next rehearsal is due."""
         self._launcher = launcher
         self._files: list[str] = []
         self._changed: list[str] = []
@@ -78,7 +85,7 @@ class Checkpoints:
 
     @property
     def announcements(self) -> list[socket.socket]:
-        """To be waited for: then `accept` has something to do."""
+        """What to wait for: once it is readable, call `accept`."""
         return [self._announcements] if self._announcements else []
 
     def loaded(self, files: list[str]) -> None:
@@ -86,7 +93,8 @@ class Checkpoints:
         self._files = files
 
     def note_change(self, paths: Iterable[str]) -> None:
-        """Note changed files; new ones and those that are gone may change what any import finds."""
+        """Note changed files; a new one, or one that is gone, may change what any import finds."""
+        self.rehearse_at = None
         places = {path: place for place, path in enumerate(self._files)}
         for path in paths:
             if path not in places or not os.path.exists(path):
@@ -97,8 +105,15 @@ class Checkpoints:
                 while checkpoints and places.get(checkpoints[-1].path, 0) > places[path]:
                     checkpoints.pop().requests.close()
 
-    def rehearse(self, program: tuple[Any, ...]) -> None:
-        """Have checkpoints made for the next change, in the background; the present ones stay till then."""
+    def rehearse_soon(self) -> None:
+        """Plan a rehearsal, unless another change comes first."""
+        self.rehearse_at = time.monotonic() + QUIET
+
+    def rehearse_if_due(self, program: tuple[Any, ...]) -> None:
+        """Make checkpoints for the next change, in the background; the present ones stay until then."""
+        if self.rehearse_at is None or time.monotonic() < self.rehearse_at:
+            return
+        self.rehearse_at = None
         if not self._is_possible or len(self._files) < LEAST_FILES or not self._launcher.is_warm:
             return
         self._end_rehearsal()
@@ -109,7 +124,7 @@ class Checkpoints:
             order = (None, *program, self._launcher.cache, theirs, self._stops())
             self._rehearsals = [
                 *filter(_is_alive, self._rehearsals),
-                self._launcher.start("rehearsal", order),
+                self._launcher.start(f"{NAME_PREFIX}rehearsal", order),
             ]
 
     def _stops(self) -> frozenset[str]:
@@ -119,7 +134,7 @@ class Checkpoints:
         return frozenset([*stops, *(others[(2 * n + 1) * len(others) // (2 * count)] for n in range(count))])
 
     def accept(self) -> None:
-        """A checkpoint has announced itself, or the rehearsal is over."""
+        """Note a checkpoint that has announced itself, or the end of the rehearsal."""
         assert self._announcements  # noqa: S101
         path, descriptors, _, _ = socket.recv_fds(self._announcements, LONGEST_PATH, 1)
         self._latest += [
@@ -151,12 +166,13 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Let all checkpoints leave: none can be used any more."""
+        """Let all checkpoints exit, and plan no rehearsal: none can be used any more."""
+        self.rehearse_at = None
         self._end_rehearsal()
         _close(self._latest)
 
     def stop(self) -> None:
-        """Let all leave, and wait a moment for it."""
+        """Let all exit, and wait a moment for that."""
         self.clear()
         for process in self._rehearsals:
             process.join(1)
@@ -170,12 +186,12 @@ def _ask(checkpoint: socket.socket, name: str, connection: "Connection[Any, Any]
         os.close(theirs)
     if pid := os.read(reports, 4):
         return Forked(int.from_bytes(pid, "little"), reports)
-    os.close(reports)  # something that it has read is not what it was
+    os.close(reports)  # something that it has read has changed
     return None
 
 
 def _are_possible() -> bool:
-    """Whether this is a Linux that lets processes be waited for by descriptor."""
+    """Whether this is a Linux whose processes can be waited for by descriptor."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,7 +1,8 @@
-"""One generation of the program, seen from outside: its process and how far it has got."""
+"""One generation of the program, seen from outside: its process, and how far it has come."""
 
 import contextlib
 import multiprocessing
+import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -10,9 +11,10 @@ from typing import Any, NamedTuple
 
 from .checkpoints import Checkpoints, Forked
 from .launcher import Launcher
+from .protocol import NAME_PREFIX
 
 GRACE = 2.0
-"""Seconds by which the supervisor is more patient than the generation itself, which knows where it hangs."""
+"""Seconds that the supervisor waits longer than the generation itself, which knows where it hangs."""
 
 
 class Program(NamedTuple):
@@ -27,7 +29,7 @@ class Program(NamedTuple):
 
 @dataclass(eq=False)
 class Child:
-    """A generation's process. The messages that it sends are those of `generation.Generation`."""
+    """A generation's process. It sends the messages of `generation.Generation`."""
 
     number: int
     process: BaseProcess | Forked
@@ -43,14 +45,14 @@ class Child:
 
     @classmethod
     def start(cls, launcher: Launcher, checkpoints: Checkpoints, number: int, program: Program) -> "Child":
-        """Start a generation of a program; `number` counts them, for the log.
+        """Start a generation of a program; `number` is its name in the log.
 
         Raises:
-            OSError: the system has no room for another process.
+            OSError: the system can't start another process.
         """
         ours, theirs = multiprocessing.Pipe()
         try:
-            name = f"generation-{number}"
+            name = f"{NAME_PREFIX}{number}"
             process = checkpoints.start(name, theirs) or launcher.start(
                 name, (theirs, *program, launcher.cache)
             )
@@ -63,11 +65,11 @@ class Child:
 
     @property
     def hangs(self) -> bool:
-        """Whether it is still importing and can't even say so."""
+        """Whether it has been importing for too long, without reporting that itself."""
         return not self.loaded and time.monotonic() >= self.import_deadline
 
     def messages(self) -> list[tuple[Any, ...] | None]:
-        """What it has said since; None at the end when it is gone."""
+        """What it has sent since the last call; None at the end when it is gone."""
         heard: list[tuple[Any, ...] | None] = []
         try:
             while self.connection.poll():
@@ -82,22 +84,26 @@ class Child:
         self._send("go")
 
     def stop(self) -> None:
-        """Have it finish what it does and leave."""
+        """Let it finish what it does, and exit."""
         self._send("stop")
 
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
 
-    def close(self) -> int | None:
-        """Let go of a process that is gone; returns its exit code, negative for a signal, None if unknown."""
+    def close(self) -> str:
+        """Let go of a process that is gone; returns how it ended, for the log."""
         self.connection.close()
         self.process.join(5)
         code = self.process.exitcode
-        with contextlib.suppress(ValueError):  # still leaving
+        with contextlib.suppress(ValueError):  # it is still exiting
             self.process.close()
-        return code
+        if code is None:
+            return "died"
+        if code < 0:
+            return f"was killed ({signal.Signals(-code).name})"
+        return f"ended by itself (exit code {code})"
 
     def _send(self, message: str) -> None:
-        with contextlib.suppress(OSError):  # it is gone, which the end of its messages tells
+        with contextlib.suppress(OSError):  # it is gone, as the end of its messages will show
             self.connection.send(message)

@@ -1,7 +1,7 @@
-"""How often in a row a generation died, and how long to wait before the next one."""
+"""How many times in a row a generation has died, and how long to wait before the next one."""
 
 HEALTHY_AFTER = 10.0
-"""Seconds of work after which a crash is the first in a row again."""
+"""Seconds of work after which a crash counts as the first in a row again."""
 
 FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 10.0
@@ -15,7 +15,7 @@ class Crashes:
         self.in_a_row = 0
 
     def forgive(self) -> None:
-        """Begin to count anew: the code has changed."""
+        """Start counting from zero: the code has changed."""
         self.in_a_row = 0
 
     def add(self, seconds_of_work: float) -> float | None:
@@ -25,7 +25,7 @@ class Crashes:
             seconds_of_work: how long the generation had worked.
 
         Returns:
-            Seconds to wait before the next one starts; None when it is not worth trying.
+            Seconds to wait before the next one starts; None when it is time to give up.
         """
         self.in_a_row = 1 if seconds_of_work >= HEALTHY_AFTER else self.in_a_row + 1
         if self.in_a_row > self._at_most:

@@ -1,13 +1,12 @@
-"""What the program depends on besides its code: installed packages, `.env`, the supervisor itself."""
+"""What the program depends on besides its code: installed packages and `.env`."""
 
 import site
-import sys
 import sysconfig
 from pathlib import Path
 
 
 class Environment:
-    """Knows what was there when the supervisor started and what has changed since."""
+    """Compares what is there with what was there at the last call."""
 
     def __init__(self) -> None:
         self._env_file = Path(".env").absolute()
@@ -27,12 +26,6 @@ class Environment:
         """Whether `.env` in the working directory was changed since the last call."""
         before, self._env_stamp = self._env_stamp, self._stamp({self._env_file})
         return before != self._env_stamp
-
-    @staticmethod
-    def own_files(paths: list[str]) -> list[str]:
-        """Those of the changed files that this very process has loaded, too."""
-        loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-        return [path for path in paths if path in loaded]
 
     @staticmethod
     def _stamp(paths: set[Path]) -> dict[Path, int]:

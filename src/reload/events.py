@@ -1,8 +1,8 @@
 """File events: the hint to look now rather than later.
 
-On Linux they are read from the kernel: a thread that waits in `inotify` costs nothing while nothing happens
-and answers within a millisecond. Elsewhere watchfiles brings what the system has; it wakes up every `step` to
-look at its own list, and so is either late or costs more than all the rest.
+On Linux they come from the kernel: a thread that waits for `inotify` costs nothing while nothing happens, and
+answers within a millisecond. Elsewhere watchfiles provides what the system has; it wakes up every `step` to
+look at its own list, so it is either late or costs more than all the rest.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from threading import Event
 from .tree import is_skipped
 
 Announce = Callable[[Iterable[str]], None]
-"""Called with the paths that an event names; a path that is not a file asks for a look at everything."""
+"""Called with the paths that an event names; a path that is not a file asks for a scan of everything."""
 
 WATCHFILES_STEP = 30
 """Milliseconds between two looks of watchfiles at its list: events within 60 ms, at 0.2 % of a core."""
@@ -36,7 +36,7 @@ def read_events(root: str, announce: Announce, stop: Event) -> None:
     Args:
         root: a real path.
         announce: called in this thread.
-        stop: looked at every second at the latest.
+        stop: checked at least every second.
 
     Raises:
         Exception: there are no events here, such as when the system's limit of watches is reached.
@@ -48,9 +48,9 @@ def read_events(root: str, announce: Announce, stop: Event) -> None:
 
 
 def are_likely(root: str) -> bool:
-    """Whether changes below `root` can only be made by this very system, which then tells about them.
+    """Whether only this system can change files below `root`, so that it knows about every change.
 
-    Folders of another machine (a virtual machine's host, a network) are changed without an event.
+    Files on another machine (a virtual machine's host, a network drive) change without an event.
     """
     if sys.platform != "linux":
         return True
@@ -131,7 +131,7 @@ def _paths(data: bytes, directories: dict[int, str], root: str) -> list[str]:
         elif watch in directories:
             name = os.fsdecode(data[offset - length : offset].rstrip(b"\0"))
             path = os.path.join(directories[watch], name)
-            # A file is of interest when its writer closes it, a directory or a link as soon as it is there.
+            # A file matters once its writer closes it, a directory or a link as soon as it is there.
             is_complete = not mask & _CREATE or mask & _IS_DIRECTORY or os.path.islink(path)
             if is_complete and not is_skipped(name):
                 paths.append(path)

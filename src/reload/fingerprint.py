@@ -8,9 +8,9 @@ from .tree import scan
 
 
 def fingerprint(directory: Path) -> str:
-    """Fingerprint of all `.py` files below a directory: the same tree gives the same one in every process.
+    """The fingerprint of all `.py` files below a directory; the same tree has the same one in every process.
 
-    Paths and contents count, times and everything else don't. Hidden directories and caches are left out.
+    Only paths and contents count. Hidden directories and caches are left out.
 
     Args:
         directory: the folder of the code.

@@ -1,4 +1,4 @@
-"""The moment between two generations: the new one is told to work, and once it does, the old one to stop."""
+"""The hand-over: a new generation is told to work, and once it does, the old one is told to stop."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ class HandOver:
 
 
 class HandOvers:
-    """Those that are under way: more than one when saves follow each other quickly."""
+    """All hand-overs under way: more than one when saves follow each other quickly."""
 
     def __init__(self, noun: str) -> None:
         self._noun = noun
@@ -28,14 +28,14 @@ class HandOvers:
 
     @property
     def coming(self) -> Child | None:
-        """The generation that was told to work and has not begun yet."""
+        """The generation that was told to work and has not started yet."""
         return next((hand_over.new for hand_over in self._under_way if not hand_over.new.working), None)
 
     def begin(self, new: Child, since: float, *, is_change: bool) -> None:
         """Tell a generation to work.
 
         Args:
-            new: it has said that it is ready.
+            new: a generation that is ready.
             since: when the change was noticed, or the generation started, for the log.
             is_change: whether the code changed.
         """
@@ -43,7 +43,7 @@ class HandOvers:
         new.go()
 
     def complete(self, new: Child, others: list[Child]) -> None:
-        """A generation has begun to work: tell those before it to stop."""
+        """A generation has started to work: tell those before it to stop."""
         new.working = True
         for hand_over in self._under_way:
             if hand_over.new is new:
@@ -60,7 +60,7 @@ class HandOvers:
         self.say_complete()
 
     def say_complete(self) -> None:
-        """Log the hand-overs after which nothing begins with older code any more."""
+        """Log the hand-overs that are complete: older code starts nothing new any more."""
         for hand_over in list(self._under_way):
             if hand_over.new.working and all(child.quiet for child in hand_over.old):
                 self._under_way.remove(hand_over)

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import py_compile
-import runpy
 import signal
 import sys
 import tempfile
@@ -15,13 +14,18 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-CHILD = Path(__file__).with_name("generation.py")
-"""Runs in each generation, from its path: see there."""
+INSIDE = ("generation", "loader", "protocol", "rehearsal", "tree")
+"""The modules that run inside a generation, as parts of a private package of compiled files."""
 
-REHEARSAL = CHILD.with_name("rehearsal.py")
-"""Loaded by it, in a rehearsal."""
-
-RUN_NAME = "__generation__"
+START = """
+import importlib, sys, types
+package = types.ModuleType("__generation__")
+package.__path__ = [folder]
+sys.modules[package.__name__] = package
+inside = importlib.import_module("__generation__.generation")
+inside.run(inside.Order(*order))
+"""
+"""The first code in a new process, with `folder` and `order` as its globals."""
 
 
 class Launcher:
@@ -34,11 +38,11 @@ class Launcher:
     def __init__(self) -> None:
         self._packages: list[str] = []
         self._cache = tempfile.TemporaryDirectory(prefix="reload-", ignore_cleanup_errors=True)
-        self._child = Path(self.cache, "generation.pyc")
+        self._inside = Path(self.cache, "inside")
 
     @property
     def cache(self) -> str:
-        """The folder in which the generations keep compiled code."""
+        """The folder where the generations keep compiled code."""
         return self._cache.name
 
     @property
@@ -47,11 +51,12 @@ class Launcher:
         return bool(self._packages)
 
     def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
-        """Start a generation; may wait for the fork server to have loaded its packages."""
-        if not self._child.exists():  # at first, or when something cleaned up the temporary files
-            Path(self.cache).mkdir(mode=0o700, exist_ok=True)
-            py_compile.compile(str(REHEARSAL), str(self._child.with_name("rehearsal.pyc")), doraise=True)
-            py_compile.compile(str(CHILD), str(self._child), doraise=True)
+        """Start a process that obeys an `Order`; may wait until the fork server has loaded its packages."""
+        if not self._inside.exists():  # at first, or when something cleaned up the temporary files
+            self._inside.mkdir(mode=0o700, parents=True)
+            for module in INSIDE:
+                source, compiled = Path(__file__).with_name(f"{module}.py"), self._inside / f"{module}.pyc"
+                py_compile.compile(str(source), str(compiled), doraise=True)
         if self._packages:
             try:
                 return self._start("forkserver", name, order)
@@ -60,7 +65,7 @@ class Launcher:
         return self._start("spawn", name, order)
 
     def learn(self, packages: list[str]) -> None:
-        """Have the next generations start with these packages loaded, too."""
+        """Make the next generations start with these packages loaded, too."""
         if packages:
             self._stop_fork_server()
             self._packages += packages
@@ -69,12 +74,12 @@ class Launcher:
                 forkserver.ensure_running()
 
     def reset(self) -> None:
-        """Forget the packages: the next generation loads them afresh."""
+        """Forget the packages: the next generation loads them itself."""
         self._stop_fork_server()
         self._packages = []
 
     def stop(self) -> None:
-        """Clean up, and end the helper processes, which else end by themselves a moment after this one."""
+        """Clean up, and end the helper processes, which would otherwise outlive this one for a moment."""
         self._stop_fork_server()
         _within(1.0, getattr(getattr(resource_tracker, "_resource_tracker", None), "_stop", None))
         self._cache.cleanup()
@@ -82,7 +87,7 @@ class Launcher:
     def _start(self, method: str, name: str, order: tuple[Any, ...]) -> BaseProcess:
         context = multiprocessing.get_context(method)
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=runpy.run_path, args=(str(self._child), {"order": order}, RUN_NAME), name=name
+            target=exec, args=(START, {"folder": str(self._inside), "order": order}), name=name
         )
         with _signals_kept_from_children(), _no_main_module():
             process.start()
@@ -93,7 +98,7 @@ class Launcher:
 
 
 def _within(seconds: float, function: Callable[[], object] | None) -> None:
-    """Call a function of the standard library that has no public name, if it is there; wait only so long."""
+    """Call a private function of the standard library, if it exists, and wait for it only so long."""
     if function:
 
         def attempt() -> None:
@@ -107,9 +112,9 @@ def _within(seconds: float, function: Callable[[], object] | None) -> None:
 
 @contextlib.contextmanager
 def _signals_kept_from_children() -> Iterator[None]:
-    """Start processes that a signal to the whole process group does not reach: Ctrl-C, or a process manager.
+    """Start processes that a signal to the whole process group, as Ctrl-C sends it, does not reach.
 
-    A generation takes the mask off once it is prepared; the fork server keeps it.
+    A generation removes the mask once it is prepared; the fork server keeps it.
     """
     resource_tracker.ensure_running()  # it changes the mask itself
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -121,7 +126,7 @@ def _signals_kept_from_children() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """Keep multiprocessing from running this program's main module in each child, before our code there."""
+    """Keep multiprocessing from running this program's main module in each child, ahead of our code there."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:

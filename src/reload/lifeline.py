@@ -9,11 +9,11 @@ import time
 
 _PR_SET_PDEATHSIG = 1
 LOOK_EVERY = 0.5
-"""Seconds between two looks for the parent, where the kernel does not tell."""
+"""Seconds between two looks for the parent, on systems whose kernel does not report its death."""
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when its parent is gone.
+    """Make sure that this process is killed when its parent is gone.
 
     Args:
         parent: process id of the parent as it was before the fork, since it may be gone by now.

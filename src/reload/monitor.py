@@ -10,39 +10,33 @@ from pathlib import Path
 from threading import Event, Thread
 
 from .events import are_likely, read_events
-from .tree import Signature, is_python, is_skipped, scan, signature
+from .tree import RACY_NS, Signature, is_python, is_skipped, scan, signature
 
 logger = logging.getLogger(__name__)
 
 CPU_SHARE = 0.004
-"""Share of a core that looking at the files may cost; a little less than what is promised."""
+"""The share of a core that scans may use; a little less than the 0.5 % that is promised."""
 
 SHORTEST_INTERVAL = 0.1
-"""Seconds between two looks, however small the tree is."""
+"""Seconds between two scans, however small the tree is."""
 
 GRACE = 1.0
-"""Seconds in which an event may be later than the look that found its change."""
-
-RACY_NS = 2_000_000_000
-"""How old a file must be for its time to prove that it is unchanged: the coarsest file clock (FAT).
-
-Two saves within one tick of that clock have the same time; Git calls such files racy and compares them."""
+"""Seconds that an event may arrive after the scan that found its change."""
 
 
 class CodeChangeMonitor:
     """Calls back when `.py` files below a directory change: new, saved, renamed or deleted.
 
-    A daemon thread compares modification times, which works on every kind of mount and is the truth. File
-    events are a hint to look now:
+    A daemon thread scans the modification times, which works on every kind of mount and always has the last
+    word. File events are a hint to look now:
 
-    - where they arrive, a save is noticed within milliseconds, and the interval stretches beyond
-      `check_interval` only when a look at a large tree would cost more than 0.5 % of a core (from about 2,000
-      files on);
-    - where a change is found that no event announced, they don't work: from then on it looks as often as
-      0.5 % of a core allows, at least every `check_interval`, and says so once;
-    - until one or the other has shown, the kind of file system decides, or else `check_interval` holds.
+    - Where they arrive, a save is noticed within milliseconds. The interval between scans exceeds
+      `check_interval` only if scans would use more than 0.5 % of a core (from about 2,000 files).
+    - Where a scan finds a change that no event announced, events don't work: from then on it scans as often
+      as 0.5 % of a core allows, at least every `check_interval`, and logs that once.
+    - Until either is known, the kind of file system decides.
 
-    A file that was touched and has the content that it had is no change.
+    Touching a file without changing its content is not a change.
     """
 
     def __init__(
@@ -57,8 +51,8 @@ class CodeChangeMonitor:
         Args:
             watch_dir: the folder of the code.
             on_change: called in the monitor's thread with the changed files, relative to `watch_dir`, sorted.
-            check_interval: seconds between two looks at the modification times.
-            is_code: tells by its path whether a file counts.
+            check_interval: seconds between two scans of the modification times.
+            is_code: whether the file at a path counts as code.
         """
         self._root = os.path.realpath(watch_dir)
         self._on_change = on_change
@@ -77,7 +71,7 @@ class CodeChangeMonitor:
         self._stop = Event()
 
     def start(self) -> None:
-        """Remember the tree as it is and begin to watch it: what changes after this returns is noticed."""
+        """Start watching: whatever changes after this returns is noticed."""
         self._files = self._scan()
         newest = time.time_ns() - RACY_NS
         self._digest_all(path for path, known in self._files.items() if max(known[:2]) > newest)
@@ -85,13 +79,13 @@ class CodeChangeMonitor:
         Thread(target=self._watch, name="code-change-monitor", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._stop.set()
         self._wake.set()
 
     @property
     def interval(self) -> float:
-        """Seconds until the next look, if no event comes before."""
+        """Seconds between two scans, unless an event comes first."""
         affordable = self._cost / CPU_SHARE
         if not self._has_events:
             return min(max(affordable, SHORTEST_INTERVAL), self._check_interval)
@@ -100,7 +94,7 @@ class CodeChangeMonitor:
     def _listen(self) -> None:
         try:
             read_events(self._root, self._announce, self._stop)
-        except Exception as error:  # noqa: BLE001  whatever goes wrong here, looking at the files still works
+        except Exception as error:  # noqa: BLE001  whatever goes wrong here, scanning still works
             if not self._stop.is_set():
                 self._give_up_events(f"{type(error).__name__}: {error}")
 
@@ -113,7 +107,10 @@ class CodeChangeMonitor:
             self._has_events = False
             self._wake.set()
             logger.warning(
-                "No file events from %s (%s): looking every %.1f s instead", self._root, reason, self.interval
+                "No file events from %s (%s): scanning every %.1f s instead",
+                self._root,
+                reason,
+                self.interval,
             )
 
     def _watch(self) -> None:
@@ -160,7 +157,7 @@ class CodeChangeMonitor:
         changed = {path for path in code if self._is_watched(path) and self._has_changed(path)}
         if any(self._is_directory(path) for path in paths - code):
             changed |= self._look_everywhere()
-        if changed and self._root not in paths:  # which is no event, but asks for a look at everything
+        if changed and self._root not in paths:  # not an event, but a request to scan everything
             self._trusts_events = True
         return changed
 
@@ -168,7 +165,7 @@ class CodeChangeMonitor:
         return not any(is_skipped(name) for name in Path(path).relative_to(self._root).parts)
 
     def _is_directory(self, path: str) -> bool:
-        """Whether a path is a directory, or was one."""
+        """Whether a path is a directory, or was one before it was deleted."""
         if os.path.isdir(path):
             return True
         return not os.path.exists(path) and any(known.startswith(path + os.sep) for known in self._files)
@@ -181,7 +178,7 @@ class CodeChangeMonitor:
         return found.files
 
     def _digest_all(self, paths: Iterable[str]) -> None:
-        """Remember contents: of new files at once, of the others, which may be many, in the background."""
+        """Remember the contents of files."""
         for path in paths:
             if self._stop.is_set():
                 return
@@ -205,7 +202,7 @@ class CodeChangeMonitor:
         return self._files.pop(path, None) is not None
 
     def _read(self, path: str) -> tuple[Signature | None, bytes | None]:
-        """Signature and digest of a file, the signature first: a save in between shows at the next look."""
+        """Signature and digest of a file; signature first, so that the next scan sees a save in between."""
         try:
             found = signature(os.stat(path))
             with open(path, "rb") as file:

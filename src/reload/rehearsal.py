@@ -1,9 +1,9 @@
-"""A rehearsal: it loads the code as a generation does, and leaves checkpoints on its way.
+"""A rehearsal: a process that loads the code as a generation does, and leaves checkpoints on its way.
 
-A checkpoint is a process that stands still just before a module is loaded, in the middle of all the imports
-that lead there. When that module or a later one changes, a generation is forked from it and goes on, in the
-same order as ever; what came before is not loaded again. Linux only, and like `generation.py`, which loads
-this file by its path, it imports the standard library only.
+A checkpoint is a process that is paused just before a module is loaded, in the middle of all the imports that
+lead there. When that module or a later one changes, a generation is forked from it and continues with the
+imports, in their usual order; what came before is not loaded again. Linux only; like `generation.py`, which
+imports it, it uses the standard library only.
 """
 
 import contextlib
@@ -20,47 +20,47 @@ from multiprocessing import current_process
 from multiprocessing.connection import Connection
 from typing import Any
 
-LONGEST_NAME = 100
+from .protocol import Order
+from .tree import RACY_NS, signature
 
-RACY_NS = 2_000_000_000
-"""How old a file must be for its time to prove that it is unchanged: the coarsest file clock (FAT)."""
+LONGEST_NAME = 100
 
 
 class Rehearsal:
     """Decides where checkpoints are, and becomes them.
 
-    A generation that is forked from a checkpoint is to be the same as one loaded afresh: a checkpoint is
-    stale once any file that was read before it has changed, and there is none where the code has already
+    A generation that is forked from a checkpoint must be the same as one that loads all the code itself. So a
+    checkpoint is stale once a file that was read before it has changed, and none is made after the code has
     started a thread, or opened a socket or a database, which a fork must not share.
     """
 
-    def __init__(self, order: Any, resume: Callable[["Connection[Any, Any]"], None]) -> None:
-        """Begin; the code is loaded afterwards.
+    def __init__(self, order: Order, resume: Callable[["Connection[Any, Any]"], None]) -> None:
+        """Start the rehearsal; the code is loaded afterwards.
 
         Args:
-            order: the `generation.Order`. Each checkpoint announces itself with the socket by which it can be
-                asked for a generation.
+            order: what to rehearse. Each checkpoint sends its announcement together with a socket, through
+                which it can be asked for a generation.
             resume: called in a generation that a checkpoint has forked, with its connection.
         """
-        self._announcements: socket.socket = order.announcements
-        self._stops: frozenset[str] = order.stops
-        self._timeout: float = order.import_timeout
+        assert order.announcements  # noqa: S101
+        self._announcements = order.announcements
+        self._stops = order.stops
         self._resume = resume
-        # Compiled code is called by its content, and the rest is not on a disk.
+        # Compiled code is named after its content, and the rest is not on a disk.
         self._irrelevant = (os.path.join(order.cache, ""), "/proc/", "/sys/", "/dev/")
         self._opened: dict[str, tuple[Any, ...] | None] = {}
         self._has_database = False
         self.is_under_way = True
         self._output = [os.dup(1), os.dup(2)]
         self._shared_at_first = _unforkable()
-        with open(os.devnull, "w") as nowhere:  # what the code says while it is loaded, a generation says
+        with open(os.devnull, "w") as nowhere:  # what the code prints while it is loaded, a generation prints
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         sys.addaudithook(self._note)
-        signal.setitimer(signal.ITIMER_REAL, self._timeout)
+        signal.setitimer(signal.ITIMER_REAL, order.import_timeout)
 
     def before(self, path: str) -> None:
-        """Called before a file of code is read; returns in the rehearsal, or in a generation that goes on."""
+        """Called before a file of code is read; returns in the rehearsal, and in generations forked here."""
         if not self.is_under_way or path not in self._stops:
             return
         if self._has_database or _unforkable() - self._shared_at_first or _threads() > 1:
@@ -71,7 +71,7 @@ class Rehearsal:
             self._resume(self._stand_by(path))
 
     def leave(self) -> None:
-        """End the rehearsal; this process stays as the parent of its checkpoints."""
+        """End the rehearsal; this process lives on as the parent of its checkpoints."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._announcements.close()
         with contextlib.suppress(ChildProcessError):
@@ -88,7 +88,7 @@ class Rehearsal:
             if isinstance(path, (str, bytes)) and not flags & (os.O_WRONLY | os.O_RDWR):
                 path = os.path.abspath(os.fsdecode(path))
                 if path not in self._opened and not path.startswith(self._irrelevant):
-                    self._opened[path] = None  # so that opening it just below is not noted
+                    self._opened[path] = None  # so that the next line, which may open it, is not noted
                     self._opened[path] = _identity(path)
         elif event == "sqlite3.connect":
             self._has_database = True
@@ -97,10 +97,10 @@ class Rehearsal:
         return any(_identity(path, known) != known for path, known in self._opened.items())
 
     def _stand_by(self, path: str) -> "Connection[Any, Any]":
-        """Be a checkpoint: fork a generation when asked, and leave once nobody can ask any more.
+        """Be a checkpoint: fork a generation when asked, and exit once nobody can ask any more.
 
         Returns:
-            In a generation only, its connection to the supervisor.
+            Only in a generation: its connection to the supervisor.
         """
         requests, theirs = socket.socketpair()
         with self._announcements, theirs, contextlib.suppress(OSError):  # nobody wants it any more
@@ -145,14 +145,14 @@ class Children:
 
     def __init__(self) -> None:
         self.processes: dict[int, tuple[int, int]] = {}
-        """By a descriptor that can be read once it has ended: process id, and where to tell the exit code."""
+        """By a descriptor that is readable once the process has ended: its id, a pipe for its exit code."""
 
     def add(self, pid: int, report: int) -> None:
-        """Look after one more."""
+        """Note one more."""
         self.processes[os.pidfd_open(pid)] = pid, report
 
     def reap(self, ready: list[Any]) -> None:
-        """Take note of those that have ended."""
+        """Report the exit codes of those that have ended."""
         for pidfd in [each for each in ready if each in self.processes]:
             pid, report = self.processes.pop(pidfd)
             os.close(pidfd)
@@ -169,7 +169,7 @@ class Children:
 
 
 def _identity(path: str, known: tuple[Any, ...] | None = None) -> tuple[Any, ...] | None:
-    """What tells whether a file is still the same; None if it is not there, or not a file.
+    """A value that differs once a file has changed; None if it is not there, or not a regular file.
 
     Args:
         known: what this returned before, if it did: a file that was new then is compared by its content.
@@ -178,7 +178,7 @@ def _identity(path: str, known: tuple[Any, ...] | None = None) -> tuple[Any, ...
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
-        identity: tuple[Any, ...] = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+        identity: tuple[Any, ...] = (*signature(status), status.st_ino)
         if (known is None and time.time_ns() - status.st_mtime_ns < RACY_NS) or (known and len(known) > 4):
             with open(path, "rb") as file:
                 identity += (blake2b(file.read()).digest(),)
@@ -188,7 +188,7 @@ def _identity(path: str, known: tuple[Any, ...] | None = None) -> tuple[Any, ...
 
 
 def _unforkable() -> set[str]:
-    """The sockets and the like that this process has open, which no other may use as well."""
+    """The sockets and the like that this process has open, and a fork must not share."""
     found = set()
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):

@@ -3,13 +3,17 @@
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "venv"})
-"""Directories that are not entered, beside the hidden ones (`.git`, `.venv`)."""
+"""Directories that are skipped, in addition to the hidden ones (`.git`, `.venv`)."""
+
+RACY_NS = 2_000_000_000
+"""How old a file must be, in nanoseconds, for its time to prove that it is unchanged: the coarsest file clock
+(FAT). Two saves within one tick of it have the same time; Git calls such files racy and compares them."""
 
 Signature = tuple[int, int, int]
-"""Modification time and change time in nanoseconds, size in bytes: equal for a file that is the same."""
+"""Modification time and change time in nanoseconds, size in bytes: equal as long as a file is the same."""
 
 
 def is_skipped(name: str) -> bool:
@@ -18,36 +22,35 @@ def is_skipped(name: str) -> bool:
 
 
 def is_python(path: str) -> bool:
-    """Whether a file of this path is Python code, and not a hidden one that an editor is writing."""
+    """Whether this is the path of a Python file, and not of a hidden one that an editor is writing."""
     name = path.rpartition(os.sep)[2]
     return name.endswith(".py") and not name.startswith(".")
 
 
 def signature(status: os.stat_result) -> Signature:
-    """The signature of a file that `os.stat` or `os.scandir` has looked at."""
+    """The signature of a file, from its status."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """What one pass found."""
 
-    files: dict[str, Signature] = field(default_factory=dict)
-    unreadable: list[str] = field(default_factory=list)
+    files: dict[str, Signature]
+    unreadable: list[str]
     """Directories that are there but could not be read: nothing is known about what is below them."""
 
 
 def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
-    """Look at every file of code below `root`.
+    """Find every file of code below `root`.
 
-    Symbolic links to directories are followed when they lead out of `root`, each target once; those that stay
-    inside lead to what is scanned anyway. What vanishes meanwhile is left out.
+    Symbolic links to directories are followed if they lead out of `root`, each target once; those that stay
+    inside lead to what is scanned anyway. What disappears during the scan is left out.
 
     Args:
         root: a real path (`os.path.realpath`).
-        is_code: tells it by a file's path.
+        is_code: whether the file at a path counts as code.
     """
-    found = Scan()
+    found = Scan({}, [])
     linked: set[str] = set()
     pending = [root]
     while pending:
@@ -57,7 +60,7 @@ def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
                 for entry in entries:
                     if (is_code(entry.path) and _is_file(entry, found.files)) or is_skipped(entry.name):
                         continue
-                    if _is_to_be_entered(entry, root, linked):
+                    if _should_enter(entry, root, linked):
                         pending.append(entry.path)
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -69,7 +72,7 @@ def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
 def _is_file(entry: os.DirEntry[str], files: dict[str, Signature]) -> bool:
     try:
         status = entry.stat()
-    except OSError:  # gone since, or a link that leads nowhere
+    except OSError:  # gone meanwhile, or a link that leads nowhere
         return True
     if not stat.S_ISREG(status.st_mode):
         return False
@@ -77,7 +80,7 @@ def _is_file(entry: os.DirEntry[str], files: dict[str, Signature]) -> bool:
     return True
 
 
-def _is_to_be_entered(entry: os.DirEntry[str], root: str, linked: set[str]) -> bool:
+def _should_enter(entry: os.DirEntry[str], root: str, linked: set[str]) -> bool:
     try:
         if not entry.is_dir():
             return False

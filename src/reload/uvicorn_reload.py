@@ -17,10 +17,10 @@ logger = logging.getLogger("uvicorn.error")
 
 
 class HandOverReload:
-    """In the place of uvicorn's `ChangeReload`: same arguments, same log lines, same filters of files.
+    """A replacement for uvicorn's `ChangeReload`: the same arguments, log lines and file filters.
 
-    Differs in what a change does: the next generation is imported and started first, and only then the one
-    before it stops accepting, finishes its requests and leaves. Broken code changes nothing.
+    A change has a different effect: the next generation loads the code and starts first, and only then does
+    the one before it stop accepting, finish its requests and exit. Broken code changes nothing.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class HandOverReload:
         target: Callable[[list[socket.socket] | None], None],  # noqa: ARG002
         sockets: list[socket.socket],
     ) -> None:
-        """Take what uvicorn's command line gives its reloader.
+        """Prepare; the arguments are those that uvicorn's command line passes to its reloader.
 
         Args:
             config: what to serve, and which folders to watch.
             target: what uvicorn would run in a new process; a generation runs its own server.
-            sockets: bound; every generation listens on them.
+            sockets: bound; all generations listen on them.
         """
         self._config = config
         self._sockets = sockets
@@ -48,7 +48,7 @@ class HandOverReload:
         """
         self._say("Started reloader process [%s] using WatchFiles")
         for listening in self._sockets:
-            listening.listen(self._config.backlog)  # a client that comes between two generations waits
+            listening.listen(self._config.backlog)  # a client that arrives between two generations waits
         incoming, outgoing = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         supervisor = Supervisor(
             f"{__package__}.uvicorn_server:serve",

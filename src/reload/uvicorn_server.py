@@ -1,7 +1,7 @@
-"""One generation of the API, seen from inside: uvicorn's server, taking over connections and handing them on.
+"""One generation of the API, seen from inside: uvicorn's server, which takes over and hands on connections.
 
-Uvicorn's own shutdown closes connections that wait for their next request, and those whose request was not
-read yet. Here they move on, unread, through a socket that all generations share, to the one that serves now.
+Uvicorn's own shutdown closes connections that wait for their next request, even if the client has already
+sent it. Here they move, unread, through a socket that all generations share, to the one that serves now.
 """
 
 import asyncio
@@ -11,19 +11,20 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h11
 from uvicorn import Config, Server
 
-from .generation import Generation
+if TYPE_CHECKING:
+    from .generation import Generation
 
 UNSENT = 0.01
-"""Seconds until the next look at a connection whose last response is still being sent."""
+"""Seconds between two attempts to move a connection whose last response is still being sent."""
 
 
 def serve(
-    generation: Generation,
+    generation: "Generation",
     config: Config,
     sockets: list[socket.socket],
     incoming: socket.socket,
@@ -32,11 +33,11 @@ def serve(
     """Load the application and serve it until the next generation takes over.
 
     Args:
-        generation: tells the supervisor how far this is.
+        generation: the line to the supervisor.
         config: as uvicorn's command line made it.
         sockets: listening, shared by all generations.
-        incoming: where connections come from the generation before, shared by all generations.
-        outgoing: where they go to the next one.
+        incoming: where connections from the generation before arrive, shared by all generations.
+        outgoing: where to send them to the next one.
     """
     config.configure_logging()
     config.load()
@@ -45,12 +46,12 @@ def serve(
 
 
 class HandOverServer(Server):
-    """Uvicorn's server, beginning and ending when its supervisor says so."""
+    """Uvicorn's server, which starts and stops accepting when its supervisor says so."""
 
     def __init__(
-        self, config: Config, generation: Generation, incoming: socket.socket, outgoing: socket.socket
+        self, config: Config, generation: "Generation", incoming: socket.socket, outgoing: socket.socket
     ) -> None:
-        """Take what `serve` got."""
+        """Prepare; the arguments are those of `serve`."""
         super().__init__(config)
         self._generation = generation
         self._incoming = incoming
@@ -58,21 +59,21 @@ class HandOverServer(Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
         self._movable = _movable(config.http_protocol_class, self._note_idle)
-        if not config.is_ssl:  # the state of TLS can't move
+        if not config.is_ssl:  # TLS has state that can't move
             config.http_protocol_class = self._movable
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave at SIGTERM; Ctrl-C reaches every process of a terminal, and the supervisor decides."""
+        """Stop at SIGTERM only: Ctrl-C reaches every process of a terminal, and the supervisor decides."""
         signal.signal(signal.SIGTERM, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Signal handler; its name and place are those by which sse-starlette finds the server."""
+        """Signal handler; its name and class are how sse-starlette finds the server."""
         self._leave_soon()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application, wait for the word to begin, and only then accept connections."""
+        """Start the application, wait for permission to work, and only then accept connections."""
         self._loop = asyncio.get_running_loop()
         start_application = self.lifespan.startup
 
@@ -92,7 +93,7 @@ class HandOverServer(Server):
             self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
-        """Begin nothing new; what is under way may finish."""
+        """Start nothing new; what is under way may finish."""
         if self.started and not self._is_leaving:
             self._is_leaving = True
             asyncio.get_running_loop().remove_reader(self._incoming)
@@ -128,7 +129,7 @@ class HandOverServer(Server):
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
-        with contextlib.suppress(OSError):  # the client has gone meanwhile
+        with contextlib.suppress(OSError):  # the client has gone
             await asyncio.get_running_loop().connect_accepted_socket(factory, connection)
 
     def _note_idle(self, protocol: Any) -> None:
@@ -136,7 +137,7 @@ class HandOverServer(Server):
             self._move_if_idle(protocol)
 
     def _move_if_idle(self, protocol: Any) -> None:
-        """Send a connection that is between two requests to the next generation."""
+        """Send a connection to the next generation if it is between two requests."""
         transport = protocol.transport
         if transport is None or transport.is_closing() or not _is_between_requests(protocol):
             return
@@ -147,11 +148,11 @@ class HandOverServer(Server):
         descriptor = transport.get_extra_info("socket").fileno()
         try:
             socket.send_fds(self._outgoing, [b"\0"], [descriptor])
-        except BlockingIOError:  # more connections than the next generation has taken yet
+        except BlockingIOError:  # the next generation has not taken those before it yet
             transport.resume_reading()
             asyncio.get_running_loop().call_later(UNSENT, self._move_if_idle, protocol)
         else:
-            transport.abort()  # closes this process' end only: the connection lives in the message
+            transport.abort()  # closes this process' copy only: the connection lives on in the message
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is under way; streams that are still open after the grace period are closed."""
@@ -165,12 +166,12 @@ class HandOverServer(Server):
                 while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110  as uvicorn does
                     await asyncio.sleep(UNSENT)
         if self.server_state.connections or self.server_state.tasks:
-            self.config.timeout_graceful_shutdown = 0  # what is left has had its time
+            self.config.timeout_graceful_shutdown = 0  # what is left has used up its time
         await super().shutdown()
 
 
 def _movable(protocol_class: type[asyncio.Protocol], note_idle: Callable[[Any], None]) -> Any:
-    """Uvicorn's HTTP protocol, telling when a connection may be idle, and whether it has half a request."""
+    """Uvicorn's HTTP protocol, which also says when a connection may be idle, and counts begun requests."""
 
     class Movable(protocol_class):  # type: ignore[misc, valid-type]
         messages_begun = 0
@@ -196,7 +197,7 @@ def _movable(protocol_class: type[asyncio.Protocol], note_idle: Callable[[Any], 
 
 
 def _is_between_requests(protocol: Any) -> bool:
-    """Whether nothing of a request has been read that is not answered."""
+    """Whether every request of which anything was read has been answered."""
     if protocol.cycle is not None and not protocol.cycle.response_complete:
         return False
     if h11_connection := getattr(protocol, "conn", None):

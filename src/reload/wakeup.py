@@ -6,9 +6,9 @@ import select
 
 
 class Wakeup:
-    """Like `threading.Event`, and safe to set in a signal handler, which could find that event's lock taken.
+    """Like `threading.Event`, but safe to set in a signal handler, which may interrupt the holder of a lock.
 
-    Has a file descriptor, so that it can be waited for together with connections.
+    It has a file descriptor, so it can be waited for together with connections.
     """
 
     def __init__(self) -> None:
@@ -22,11 +22,11 @@ class Wakeup:
 
     def set(self) -> None:
         """Set the event."""
-        with contextlib.suppress(BlockingIOError):  # the pipe is full: it is set indeed
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, so it is set
             os.write(self._sender, b"\0")
 
     def clear(self) -> None:
-        """Take the event back."""
+        """Unset the event."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._receiver, 65536)
 

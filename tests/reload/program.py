@@ -1,4 +1,4 @@
-"""A small program under the supervisor, as a real process whose log and doings the tests look at."""
+"""A small program under the supervisor, as a real process whose log and behaviour the tests observe."""
 
 import contextlib
 import os
@@ -61,7 +61,7 @@ class Program:
         (folder / "run.py").write_text(RUN)
 
     def save(self, name: str, content: str) -> None:
-        """Write a file of the package as editors do, so that nobody reads half of it."""
+        """Write a file of the package by renaming, as editors do, so that nobody reads half of it."""
         path = self.folder / "pkg" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(".tmp")

@@ -1,4 +1,4 @@
-"""The fingerprint of the code: the same tree gives the same one, any change another one."""
+"""The fingerprint of the code: equal for the same tree, different after any change."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ def test_every_process_finds_the_same(tree: Path) -> None:
         lambda tree: (tree / "package" / "part.py").write_text("B = 1\n\n"),
     ],
 )
-def test_any_change_of_code_gives_another_one(tree: Path, change: object) -> None:
+def test_any_change_of_code_changes_it(tree: Path, change: object) -> None:
     before = fingerprint(tree)
     change(tree)  # type: ignore[operator]
     assert fingerprint(tree) != before

@@ -1,4 +1,4 @@
-"""CodeChangeMonitor: what counts as a change, and how it looks on mounts without events."""
+"""CodeChangeMonitor: what counts as a change, and what happens on mounts without events."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from src.reload.events import Announce, read_watchfiles
 from tests.conftest import wait_until
 
 NEVER = 3600.0
-"""A check interval that is never over: whatever is noticed, an event told."""
+"""A check interval that never ends: whatever is noticed was announced by an event."""
 
 
 class Watched:
@@ -55,7 +55,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mount that never tells about a change."""
+    """A mount that sends no events."""
 
     def read_nothing(root: str, announce: Announce, stop: Event) -> None:
         announce([root])
@@ -66,7 +66,7 @@ def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["events", "watchfiles", "polling"])
 def watched(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """The tree, watched in each of the ways."""
+    """The tree, watched in each possible way."""
     if request.param == "watchfiles":
         monkeypatch.setattr(monitor, "read_events", read_watchfiles)
     if request.param == "polling":
@@ -103,7 +103,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_it_reports_what_is(watched: Watched, kind: str) -> None:
+def test_it_reports_each_kind_of_change(watched: Watched, kind: str) -> None:
     change, names = CHANGES[kind]
     change(watched.root)
     watched.expect(*names)
@@ -112,7 +112,7 @@ def test_it_reports_what_is(watched: Watched, kind: str) -> None:
 def test_it_reports_code_only(watched: Watched) -> None:
     (watched.root / "main.py").touch()
     (watched.root / "package" / "part.py").write_text("B = 1\n")
-    (watched.root / "notes.txt").write_text("no code")
+    (watched.root / "notes.txt").write_text("not code")
     for name in ("__pycache__", ".git", ".venv", "node_modules"):
         (watched.root / name).mkdir()
         (watched.root / name / "module.py").write_text("D = 1\n")
@@ -121,7 +121,7 @@ def test_it_reports_code_only(watched: Watched) -> None:
     watched.expect("last.py")
 
 
-def test_it_tells_two_saves_apart_that_have_the_same_time_and_size(watched: Watched) -> None:
+def test_it_notices_a_save_with_the_same_time_and_size_as_the_one_before(watched: Watched) -> None:
     path = watched.root / "main.py"
     path.write_text("A = 2\n")
     watched.expect("main.py")
@@ -151,7 +151,7 @@ def test_it_follows_links_that_lead_out(root: Path, tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.skipif(not os.geteuid(), reason="root may read everything")
-def test_a_directory_that_cannot_be_read_is_no_change(root: Path) -> None:
+def test_a_directory_that_becomes_unreadable_changes_nothing(root: Path) -> None:
     watched = Watched(root, 0.05)
     (root / "package").chmod(0)
     (root / "main.py").write_text("A = 2\n")
@@ -161,7 +161,7 @@ def test_a_directory_that_cannot_be_read_is_no_change(root: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_events")
-def test_where_events_do_not_work_it_looks_more_often_and_says_so_once(
+def test_where_events_do_not_work_it_scans_more_often_and_says_so_once(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -194,7 +194,7 @@ def test_when_the_system_has_no_more_watches_it_polls(
     watched.monitor.stop()
 
 
-def test_where_events_work_it_looks_at_the_files_every_check_interval(root: Path) -> None:
+def test_where_events_work_it_scans_every_check_interval(root: Path) -> None:
     watched = Watched(root, 2.0)
     (root / "main.py").write_text("A = 2\n")
     watched.expect("main.py")
@@ -202,7 +202,7 @@ def test_where_events_work_it_looks_at_the_files_every_check_interval(root: Path
     watched.monitor.stop()
 
 
-def test_a_tree_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+def test_it_notices_a_tree_that_is_created_later(tmp_path: Path) -> None:
     root = tmp_path / "later"
     watched = Watched(root, 0.05)
     root.mkdir()

@@ -1,4 +1,4 @@
-"""The supervisor: hand-over without a gap, broken code, crashes, and an end without leftovers."""
+"""The supervisor: hand-over without a gap, broken code, crashes, and a clean end."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from src.reload.generation import REFUSED
+from src.reload.protocol import REFUSED
 from tests.conftest import wait_until
 from tests.reload.program import MAIN, Program
 
@@ -45,7 +45,7 @@ def test_a_save_brings_a_new_generation_and_the_old_one_leaves(running: Program)
     assert lines[2].startswith("INFO New worker at work after 0.")
 
 
-def test_the_hand_over_is_logged_only_when_the_old_one_takes_nothing_new(program: Program) -> None:
+def test_the_hand_over_is_logged_only_once_the_old_one_starts_nothing_new(program: Program) -> None:
     slow = MAIN.replace(
         "    generation.quiet()",
         '    while Path("deaf").exists():\n        time.sleep(0.01)\n    generation.quiet()',
@@ -61,7 +61,7 @@ def test_the_hand_over_is_logged_only_when_the_old_one_takes_nothing_new(program
     program.wait_for_log(CHANGED)
 
 
-def test_saves_during_long_work_leave_one_draining_and_one_current_generation(running: Program) -> None:
+def test_saves_during_long_work_let_every_old_generation_finish(running: Program) -> None:
     busy = running.folder / "busy"
     first = running.wait_for("working", 1)
     busy.touch()
@@ -76,7 +76,7 @@ def test_saves_during_long_work_leave_one_draining_and_one_current_generation(ru
     busy.unlink()
     running.wait_for("left", 1)
     running.wait_for("left", 2)
-    wait_until(lambda: not psutil.pid_exists(first) and not psutil.pid_exists(second), what="both to leave")
+    wait_until(lambda: not psutil.pid_exists(first) and not psutil.pid_exists(second), what="both to exit")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_saves_during_long_work_leave_one_draining_and_one_current_generation(ru
 )
 def test_broken_code_never_takes_over(running: Program, content: str, place: str, reason: str) -> None:
     running.save("version.py", content)
-    running.wait_for_log("ERROR Code can't be loaded, the last good code works on")
+    running.wait_for_log("ERROR Code can't be loaded, the last good code keeps working")
     error = next(line for line in running.log.splitlines() if line.startswith("ERROR"))
     assert place in error
     assert reason in error
@@ -111,7 +111,7 @@ def test_an_import_that_hangs_is_broken_code(program: Program) -> None:
 
 
 @pytest.mark.parametrize("name", ["version.py", "__init__.py"])
-def test_code_that_is_broken_from_the_beginning_is_waited_for(program: Program, name: str) -> None:
+def test_a_program_that_is_broken_from_the_start_waits_for_the_next_save(program: Program, name: str) -> None:
     program.save(name, "VERSION = (\n")
     program.start()
     program.wait_for_log(f"waiting for the next save: pkg/{name}:1: SyntaxError")
@@ -133,7 +133,7 @@ def test_a_program_that_refuses_to_start_ends_the_supervisor(program: Program) -
 def test_code_that_refuses_to_start_never_takes_over(running: Program) -> None:
     running.save("version.py", REFUSAL)
     running.wait_for_log(
-        "Code can't be loaded, the last good code works on: pkg/version.py:2: it refuses to start"
+        "Code can't be loaded, the last good code keeps working: pkg/version.py:2: it refuses to start"
     )
     running.save("version.py", "VERSION = 3\n")
     running.wait_for("working", 3)
@@ -145,7 +145,9 @@ def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program
         running.wait_for("working", version)
 
 
-def test_a_cleaned_up_cache_is_made_again(program: Program, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_cache_that_was_deleted_is_made_again(
+    program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     temporary = tmp_path_factory.mktemp("temporary")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("TMPDIR", str(temporary))
@@ -179,7 +181,7 @@ def test_a_save_during_a_hand_over_is_not_missed(program: Program) -> None:
     assert program.said("working")[-1][0] == "3"
 
 
-def test_a_touched_file_is_no_change(running: Program) -> None:
+def test_touching_a_file_changes_nothing(running: Program) -> None:
     (running.folder / "pkg" / "version.py").touch()
     running.save("main.py", MAIN)
     running.save("other.py", "")

@@ -12,6 +12,7 @@ import time
 
 from src.kit.queue import enqueue as job_queue
 from src.kit.redis import get_redis
+from src.reload.protocol import NAME_PREFIX
 from src.storm.version import VERSION
 
 
@@ -24,7 +25,7 @@ def run(number, seconds):
     started = job_queue.find_job(f"storm-{number}").started_at.timestamp()
     get_redis().set("storm:offset", time.localtime(started).tm_gmtoff)
     name = multiprocessing.current_process().name
-    generation = int(name.removeprefix("generation-"))
+    generation = int(name.removeprefix(NAME_PREFIX))
     note("began", number=number, version=VERSION, generation=generation, at=int(started * 1000) / 1000)
     time.sleep(seconds)
     note("ended", number=number)

@@ -20,9 +20,7 @@ from src.kit.queue.blocking_pop import BlockingPop
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
 from src.kit.redis import REDIS_AWAY
 from src.reload.lifeline import die_with
-
-REPEATED_SIGNAL = 0.3
-"""Seconds in which a second signal is the first again: Ctrl-C may come from terminal and process manager."""
+from src.reload.protocol import REPEATED_SIGNAL
 
 LONGEST_BACKOFF = 5.0
 

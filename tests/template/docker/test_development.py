@@ -67,7 +67,7 @@ def test_a_syntax_error_ends_neither_worker_nor_api_and_mending_it_brings_the_ne
     edit(path, good + "\ndef broken(:\n")
     try:
         development.wait_for_line("Code change detected: progress_manager.py", after=before)
-        development.wait_for_line("the last good code works on: src/progress_manager.py:", after=before)
+        development.wait_for_line("the last good code keeps working: src/progress_manager.py:", after=before)
         wait_until(lambda: "problem" in development.get("/version").get("on_disk", {}), 20, "the reason")
         assert "src/progress_manager.py:" in development.get("/version")["on_disk"]["problem"]
     finally:

@@ -1,0 +1,43 @@
+"""What the supervisor, its generations and the program in them agree on."""
+
+import multiprocessing
+import socket
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+BROKEN = 3
+"""Exit code of a generation whose code can't be loaded."""
+
+REFUSED = 78
+"""Exit code with which the program says that its settings are wrong, which no save can fix: EX_CONFIG in
+sysexits.h."""
+
+REPEATED_SIGNAL = 0.3
+"""Seconds within which a second signal counts as the first one again: Ctrl-C may arrive from the terminal and
+from a process manager."""
+
+NAME_PREFIX = "generation-"
+"""The process name of a generation is this and its number."""
+
+
+class Order(NamedTuple):
+    """What the supervisor tells a new generation, or a rehearsal."""
+
+    connection: "Connection[Any, Any] | None"
+    """To the supervisor; a rehearsal has none."""
+    target: str
+    """`module:function`, called with a `Generation` and the arguments."""
+    arguments: tuple[Any, ...]
+    watch_dirs: tuple[str, ...]
+    import_timeout: float
+    cache: str
+    """A folder for compiled code."""
+    announcements: socket.socket | None = None
+    """For a rehearsal: where checkpoints announce themselves."""
+    stops: frozenset[str] = frozenset()
+    """For a rehearsal: the files that get a checkpoint just before them."""
+
+
+def is_generation() -> bool:
+    """Whether this process is a generation, or a rehearsal of one."""
+    return multiprocessing.current_process().name.startswith(NAME_PREFIX)
