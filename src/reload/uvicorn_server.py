@@ -53,6 +53,8 @@ class HandOverServer(Server):
     ) -> None:
         """Prepare; the arguments are those of `serve`."""
         super().__init__(config)
+        for each in (incoming, outgoing):  # an empty or a full one must not block the event loop
+            each.setblocking(False)  # noqa: FBT003
         self._generation = generation
         self._incoming = incoming
         self._outgoing = outgoing
