@@ -16,7 +16,7 @@ from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS = 1000  # in a transaction, after which progress is reported
+BATCH_ROWS = 500  # in a transaction, after which progress is reported
 
 
 def give_up(import_id: uuid.UUID, reason: str, **more: Any) -> None:
