@@ -52,6 +52,7 @@ def accepts(port: int) -> bool:
         return False
 
 
+@pytest.mark.slow  # it waits until Gunicorn notices
 def test_a_hung_api_is_unhealthy_and_gunicorn_replaces_it(gunicorn: psutil.Process, port: int) -> None:
     wait_until(lambda: accepts(port), what="an answer")
     assert is_healthy(port)

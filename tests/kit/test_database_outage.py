@@ -14,6 +14,8 @@ from src.kit import settings
 from src.kit.database import engine as database
 from src.kit.database.postgres import Connection
 
+pytestmark = pytest.mark.slow  # fault drills on Postgres
+
 
 @pytest.fixture
 def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:

@@ -18,6 +18,8 @@ from tests.conftest import ROOT, wait_until
 from tests.kit.marked_processes import marked_processes
 from tools.ports import free_port
 
+pytestmark = pytest.mark.slow  # updates under load
+
 WORKERS = 2
 
 

@@ -16,6 +16,8 @@ from tests.conftest import wait_until
 from tests.kit.hostile_server import Answer, Server, answers, assert_tells_nothing, running_api
 from tests.kit.impatient_app import MAX_BYTES
 
+pytestmark = pytest.mark.slow  # a corpus of hostile connections, which wait for time limits
+
 BEGIN = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
 
 

@@ -7,6 +7,8 @@ import pytest
 from tests.kit.hostile_requests import CASES, Hostile
 from tests.kit.hostile_server import Server, assert_tells_nothing, get, running_api
 
+pytestmark = pytest.mark.slow  # a corpus of hostile requests
+
 LAST = get("/health/live?last")
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.kit.hostile_requests import request
 from tests.kit.hostile_server import Server, assert_tells_nothing, get, running_api
 
+pytestmark = pytest.mark.slow  # a corpus of hostile requests
+
 KEY = "0123456789abcdef" * 3
 
 

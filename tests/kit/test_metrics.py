@@ -217,6 +217,7 @@ def test_buckets_hold_every_job_and_grow(api: Api, workers: Workers) -> None:
     assert seconds >= 0.2
 
 
+@pytest.mark.slow  # a fault drill
 def test_a_job_whose_end_cannot_be_counted_still_finishes(workers: Workers) -> None:
     workers.redis.set("metrics:jobs", "no hash")
     workers.start()

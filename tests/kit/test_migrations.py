@@ -95,6 +95,7 @@ def test_new_migrations_pass_the_checks_and_apply(clone: Clone) -> None:
         assert "note" in {row[1] for row in database.execute("PRAGMA table_info(orders)")}
 
 
+@pytest.mark.slow  # three migrations, each with its checks
 def test_a_migration_leaves_tables_alone_that_no_migration_made(clone: Clone) -> None:
     clone.make_migration("orders")
     clone.upgrade()

@@ -54,6 +54,7 @@ def server(workers: Workers, tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
+@pytest.mark.slow  # it waits for Redis to be missed
 def test_it_outlives_redis(workers: Workers, server: RedisServer) -> None:
     process = workers.start()
     wait_until(workers.registered)

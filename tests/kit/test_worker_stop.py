@@ -47,6 +47,7 @@ def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers, rounds: 
     assert sorted(workers.ended) == list(range(1, number + 1))
 
 
+@pytest.mark.slow  # it waits for maintenance
 def test_a_second_signal_kills_the_job_and_another_worker_runs_it_again(workers: Workers) -> None:
     process = workers.start()
     workers.enqueue("wait_for_word", 1, tries=3)
@@ -83,6 +84,7 @@ def test_a_job_that_outlasts_the_stop_is_killed_in_time_and_another_worker_runs_
     assert stop(process) == 0
 
 
+@pytest.mark.slow  # it waits for two rounds of maintenance
 def test_what_a_killed_worker_leaves_behind_is_taken_up_again(workers: Workers) -> None:
     process = workers.start()
     workers.enqueue("wait_for_word", 1, tries=3)

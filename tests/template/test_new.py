@@ -115,7 +115,7 @@ def test_the_locks_hold_what_is_needed_and_nothing_else(made: Path, lock: str) -
     assert set(direct) <= packages
 
 
-@pytest.mark.parametrize("down", ["the example's", None])
+@pytest.mark.parametrize("down", ["the example's", pytest.param(None, marks=pytest.mark.slow)])
 def test_a_feature_of_your_own_survives(template: Path, tmp_path: Path, down: str | None) -> None:
     folder = clone(template, tmp_path / "clone")
     versions = folder / "migrations" / "versions"
@@ -147,6 +147,7 @@ def test_a_feature_of_your_own_survives(template: Path, tmp_path: Path, down: st
     assert "orders_routes.router" in main.read_text()
 
 
+@pytest.mark.slow  # it makes another service
 def test_your_code_that_imports_the_example_is_named_and_nothing_changes(
     template: Path, tmp_path: Path
 ) -> None:
@@ -200,6 +201,7 @@ def test_it_refuses_uncommitted_changes_and_a_second_time(made: Path, template: 
     assert "`make new` was run here before" in attempt(folder, "make", "new", NAME=NAME, YES="1")[1]
 
 
+@pytest.mark.slow  # it makes another service
 def test_a_name_with_signs_and_accents_gives_a_plain_slug(template: Path, tmp_path: Path) -> None:
     folder = make_new(clone(template, tmp_path / "clone"), "Bob's Café & Söhne (No. 2)")
     assert 'title="Bob\'s Café & Söhne (No. 2)"' in (folder / "src" / "main.py").read_text()
@@ -209,6 +211,7 @@ def test_a_name_with_signs_and_accents_gives_a_plain_slug(template: Path, tmp_pa
     assert "Café" in run(folder, ".venv/bin/python", "-c", "from src.main import app; print(app.title)")
 
 
+@pytest.mark.slow  # it makes another service
 def test_the_example_stays_if_asked_for(template: Path, tmp_path: Path) -> None:
     folder = make_new(clone(template, tmp_path / "clone"), EXAMPLE="keep")
     assert (folder / "src" / "sales" / "models.py").is_file()
@@ -221,6 +224,7 @@ def test_the_example_stays_if_asked_for(template: Path, tmp_path: Path) -> None:
     assert "src/sales" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow  # it makes another service
 def test_the_data_of_the_example_is_put_aside_and_an_old_env_file_is_mentioned(
     template: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from tests.template import service
 from tests.template.service import attempt, clone, commit, make_new, run
 
+pytestmark = pytest.mark.slow  # it makes services, and merges the template into them
+
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
