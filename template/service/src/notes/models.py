@@ -1,11 +1,12 @@
 """The table of the notes."""
 
 import uuid
+from datetime import UTC, datetime
 
 from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from src.kit.database.engine import Base
+from src.kit.database.engine import Base, UtcDateTime
 
 
 class Note(Base):
@@ -17,3 +18,4 @@ class Note(Base):
     text: Mapped[str] = mapped_column(Text)
     words: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=lambda: datetime.now(UTC))

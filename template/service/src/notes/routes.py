@@ -3,11 +3,11 @@
 import uuid
 
 from fastapi import APIRouter, HTTPException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from src import progress_manager
 from src.kit.database.engine import transaction
-from src.notes.jobs import enqueue_note
+from src.notes.jobs import count_words
 from src.notes.models import Note
 from src.progress_manager import Progress
 
@@ -23,11 +23,13 @@ class NewNote(BaseModel):
 class NoteView(BaseModel):
     """What a client sees of a note."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: uuid.UUID
     text: str
     words: int | None
     error: str | None
-    progress: Progress | None
+    progress: Progress | None = None
 
 
 @router.post("", status_code=202)
@@ -36,8 +38,8 @@ def create_note(new: NewNote) -> NoteView:
     note = Note(text=new.text)
     with transaction() as session:
         session.add(note)
-    enqueue_note(note.id)  # after the commit: the worker would not find the note before
-    return _view(note, None)
+    count_words.enqueue(note.id)  # after the commit: the worker would not find the note before
+    return NoteView.model_validate(note)
 
 
 @router.get("/{note_id}")
@@ -45,11 +47,6 @@ def get_note(note_id: uuid.UUID) -> NoteView:
     """A note, its words, and the progress of its job."""
     progress = progress_manager.last(str(note_id))  # first: it must not be newer than the row
     with transaction() as session:
-        note = session.get(Note, note_id)
-    if note is None:
-        raise HTTPException(404, f"There is no note {note_id}.")
-    return _view(note, progress)
-
-
-def _view(note: Note, progress: Progress | None) -> NoteView:
-    return NoteView(id=note.id, text=note.text, words=note.words, error=note.error, progress=progress)
+        if note := session.get(Note, note_id):
+            return NoteView.model_validate(note).model_copy(update={"progress": progress})
+    raise HTTPException(404, f"There is no note {note_id}.")

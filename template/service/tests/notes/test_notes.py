@@ -1,10 +1,11 @@
 """Notes on a real database and Redis, with a real worker."""
 
+import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi.testclient import TestClient
 
-from src.kit.queue import enqueue as job_queue
 from src.notes import jobs
 from tests.conftest import wait_until
 
@@ -36,13 +37,18 @@ def test_counting_again_gives_the_same_number(client: TestClient) -> None:
         assert client.get(f"{NOTES}/{note_id}").json()["words"] == 3
 
 
-def test_a_note_that_redis_forgot_is_enqueued_again(
-    stack: dict[str, str], client: TestClient, worker: object
-) -> None:
+def test_a_note_that_redis_lost_is_found(client: TestClient) -> None:
     note_id = client.post(NOTES, json={"text": "never lost"}).json()["id"]
-    job_queue.forget_job(note_id)
-    jobs.enqueue_lost_notes()
-    assert finished(client, note_id)["words"] == 2
+    assert uuid.UUID(note_id) in jobs.unfinished(before=datetime.now(UTC))
+    jobs.count_words(note_id)
+    assert jobs.unfinished(before=datetime.now(UTC)) == []
+
+
+def test_a_job_that_failed_for_good_leaves_its_reason(client: TestClient) -> None:
+    note_id = client.post(NOTES, json={"text": "out of luck"}).json()["id"]
+    jobs.give_up(uuid.UUID(note_id), "It failed.")
+    assert client.get(f"{NOTES}/{note_id}").json()["error"] == "It failed."
+    assert jobs.unfinished(before=datetime.now(UTC)) == []
 
 
 def test_wrong_input_gets_an_answer_that_says_why(client: TestClient) -> None:
