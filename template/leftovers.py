@@ -98,7 +98,7 @@ def _without_commands(text: str) -> str:
                 del lines[node.lineno - 1]
     text = "".join(lines)
     for command in COMMANDS:
-        text = re.sub(rf' ?"{command}": \w+,', "", text)
+        text = re.sub(rf' ?"{command}": (\w+|partial\([^)]*\)),', "", text)
     return re.sub(r"(?m)^ {3,4}\n", "", text)
 
 

@@ -22,11 +22,7 @@ _RESTARTS = 3
 
 
 class Compose:
-    """`docker compose` for one of the stack's forms.
-
-    Args:
-        forms: `dev` or `prod`; both for commands on whatever exists.
-    """
+    """`docker compose` for a form of the stack, `dev` or `prod`; both for commands on whatever exists."""
 
     def __init__(self, *forms: str) -> None:
         """Take the files of the forms, and the environment that they need."""
@@ -45,12 +41,7 @@ class Compose:
         return subprocess.run([*self._command, *arguments], env=self.environment, check=False).returncode
 
     def read(self, *arguments: str, stdin: str | None = None, stderr: int | None = None) -> str:
-        """The output of a command, empty if it failed.
-
-        Args:
-            stdin: what it reads; the terminal if left out.
-            stderr: where its errors go if not to the terminal, such as `subprocess.STDOUT`.
-        """
+        """The output of a command, empty if it failed; its input and errors are the terminal's by default."""
         result = subprocess.run(
             [*self._command, *arguments],
             env=self.environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False,
@@ -58,11 +49,7 @@ class Compose:
         return result.stdout.strip() if result.returncode == 0 else ""
 
     def start(self, *arguments: str, override: Mapping[str, Any] | None = None) -> "subprocess.Popen[str]":
-        """Start a command in a new session, which Ctrl-C does not reach.
-
-        Args:
-            override: one more compose file, on top of the others.
-        """
+        """Start a command, with one more compose file, in a new session, which Ctrl-C does not reach."""
         command = [*self._command, *(["-f", "-"] if override else []), *arguments]
         process = subprocess.Popen(
             command, env=self.environment, stdin=subprocess.PIPE, text=True, start_new_session=True
@@ -73,11 +60,7 @@ class Compose:
         return process
 
     def config(self) -> dict[str, Any]:
-        """The files as Compose understands them.
-
-        Raises:
-            ToolError: Compose does not understand them.
-        """
+        """The files as Compose understands them; it raises ToolError if it does not."""
         config: dict[str, Any] | None = json.loads(self.read("config", "--format", "json") or "null")
         if config is None:
             raise ToolError("The compose files or .env contain a mistake; the lines above say which.")

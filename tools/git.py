@@ -1,5 +1,6 @@
 """git, as far as `make new` and `make update` need it."""
 
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools.console import ToolError
-from tools.project import ROOT, has_command
+from tools.project import ROOT
 
 
 def run(*arguments: str, cwd: Path = ROOT, check: bool = True) -> str:
@@ -44,7 +45,7 @@ def require_clean() -> None:
     Raises:
         ToolError: git is missing, or this is not a work tree, or there are uncommitted changes.
     """
-    if not has_command("git"):
+    if not shutil.which("git"):
         raise ToolError("This needs git, which is not on the PATH: install it and try again.")
     top = run("rev-parse", "--show-toplevel", check=False)
     if not top or Path(top).resolve() != ROOT:

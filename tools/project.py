@@ -1,7 +1,6 @@
 """Where things are, and the environment in which the project's processes run."""
 
 import os
-import shutil
 from pathlib import Path
 
 from tools import dotenv, secret_files
@@ -31,8 +30,3 @@ def set_up() -> None:
 def environment(**overrides: str) -> dict[str, str]:
     """The variables of `.env`, over them the real environment, over both `overrides`."""
     return {**dotenv.read(ENV_FILE), **os.environ, **overrides}
-
-
-def has_command(name: str) -> bool:
-    """Whether a program is on the PATH."""
-    return shutil.which(name) is not None

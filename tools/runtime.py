@@ -1,11 +1,11 @@
 """Chooses between Docker and native processes."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from tools.console import ToolError, say
-from tools.project import has_command
 
 
 class Runtime(NamedTuple):
@@ -16,11 +16,7 @@ class Runtime(NamedTuple):
 
 
 def choose(environment: Mapping[str, str]) -> Runtime:
-    """Choose the runtime that RUNTIME names, else Docker if a daemon answers; print the choice.
-
-    Raises:
-        ToolError: RUNTIME is unknown, or it is docker and Docker is not available.
-    """
+    """Choose the runtime that RUNTIME names, else Docker if a daemon answers; print the choice."""
     wanted = environment.get("RUNTIME", "").strip().lower()
     if wanted not in ("", "docker", "native"):
         raise ToolError(f"RUNTIME={wanted} is unknown: RUNTIME=docker, RUNTIME=native, or leave it out.")
@@ -41,7 +37,7 @@ def choose(environment: Mapping[str, str]) -> Runtime:
 
 def docker_problem() -> str | None:
     """Why Docker cannot run the stack; None if it can."""
-    if not has_command("docker"):
+    if not shutil.which("docker"):
         return "no docker command found"
     if not _answers("docker", "info"):
         return "no Docker daemon answers"

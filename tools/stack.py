@@ -1,6 +1,7 @@
 """The commands of the Makefile: `python3 -m tools.stack <target>`, make's variables in the environment."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,11 +99,6 @@ def _alembic(*commands: list[str]) -> int:
     return 0
 
 
-def test() -> int:
-    """Run the tests that a change of the service can break: in parallel, without Docker."""
-    return tests.run("not slow and not e2e")
-
-
 def test_all() -> int:
     """Run all tests, or with REST=1 those that `make test` leaves out; the ones on Docker one at a time."""
     rest = os.environ.pop("REST", "") not in ("", "0")
@@ -119,20 +115,11 @@ def check() -> int:
     )
 
 
-def format_() -> int:
-    """Format the code, and fix what the linter can fix."""
-    return _format(".")
-
-
 def _format(path: str) -> int:
+    """Format the code, and fix what the linter can fix."""
     return max(
         _in_venv("ruff", "check", "--fix-only", "--quiet", path), _in_venv("ruff", "format", "--quiet", path)
     )
-
-
-def bench() -> int:
-    """Measure everything beside its peers; write docs/BENCHMARKS.md."""
-    return _in_venv("bench")
 
 
 def _in_venv(module: str, *arguments: str) -> int:
@@ -153,7 +140,7 @@ def new() -> int:
 def lock() -> int:
     """Pin the newest allowed versions of all packages, for every platform and Python."""
     uv = ["uv"]
-    if not project.has_command("uv"):
+    if not shutil.which("uv"):
         python = str(venv.ensure())
         if subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=False).returncode:
             raise ToolError("Installing uv failed: the lines above say why.")
@@ -174,7 +161,8 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
     "down": down, "logs": logs, "migrate": migrate, "migration": migration,
-    "test": test, "test-all": test_all, "check": check, "format": format_, "bench": bench, "lock": lock,
+    "test": partial(tests.run, "not slow and not e2e"), "test-all": test_all,
+    "check": check, "format": partial(_format, "."), "bench": partial(_in_venv, "bench"), "lock": lock,
     "api-key": api_key,
 }  # fmt: skip
 

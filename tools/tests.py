@@ -31,7 +31,7 @@ def run(*selections: str) -> int:
         for selection in selections:
             command = [str(python), "-m", "pytest", "-m", selection]
             if selection != "e2e":
-                command += ["-n", str(_cores() + 1), "--dist", "loadfile"]
+                command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
             environment = os.environ | {"LEFT_OUT_REPORT": str(report)}
             done = subprocess.run([*command, *arguments], cwd=project.ROOT, env=environment, check=False)
             codes.append(done.returncode)
@@ -46,11 +46,3 @@ def run(*selections: str) -> int:
     if set(codes) == {_NOTHING_FOUND}:
         return _NOTHING_FOUND
     return next((code for code in codes if code not in (0, _NOTHING_FOUND)), 0)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.console import ToolError, say
-from tools.project import ROOT, has_command
+from tools.project import ROOT
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -28,7 +28,7 @@ def ensure() -> Path:
     elif _STAMP.is_file() and _STAMP.read_text() == stamp:
         return PYTHON
     _STAMP.unlink(missing_ok=True)
-    tool = "uv" if has_command("uv") else "pip"
+    tool = "uv" if shutil.which("uv") else "pip"
     say(f"Installing the locked packages into .venv with {tool}: takes a minute or two the first time.")
     if tool == "uv":
         install = ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(_LOCK)]
@@ -58,7 +58,7 @@ def _create() -> None:
         VENV.unlink()
     elif VENV.exists():
         shutil.rmtree(VENV)
-    if has_command("uv"):
+    if shutil.which("uv"):
         create = ["uv", "venv", "--quiet", "--python", sys.executable, str(VENV)]
     else:
         create = [sys.executable, "-m", "venv", str(VENV)]
