@@ -84,6 +84,8 @@ def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(
         api.get("/nowhere", **{"X-Request-ID": "second"})
         api.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "Hang up" in api.output.read_text(), what="the reload")
+        # The line of a request may be written after its answer has been read.
+        wait_until(lambda: api.output.read_text().count('"src.access"') == 2, what="both access lines")
         first, second = [line for line in api.lines() if line["logger"] == "src.access"]
         assert first["request_id"] == "first"
         assert (first["method"], first["path"], first["status"]) == ("GET", "/health/live", 200)

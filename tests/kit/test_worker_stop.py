@@ -28,7 +28,7 @@ def test_a_signal_lets_the_running_job_finish(workers: Workers, number: signal.S
     assert workers.registered() == []
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers, rounds: int) -> None:
     number = 0
     for round_ in range(rounds):
@@ -42,7 +42,7 @@ def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers, rounds: 
         assert workers.redis.llen(workers.queue.intermediate_queue_key) == 0
         assert workers.queue.started_job_registry.count == 0
     last = workers.start()
-    wait_until(lambda: exhausted(workers), 60)
+    wait_until(lambda: exhausted(workers), 180, "all jobs to run")
     assert stop(last) == 0
     assert sorted(workers.ended) == list(range(1, number + 1))
 
