@@ -8,8 +8,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from src.kit.settings import get_settings
-from src.reload import problem
 from src.reload.fingerprint import fingerprint
+from src.reload.report import current_problem
 
 SRC = Path(__file__).resolve().parents[1]
 
@@ -45,4 +45,4 @@ def newer_code() -> CodeOnDisk | None:
     """In development, the code on disk if it differs from the code that this process runs."""
     if get_settings().environment == "production" or (code := fingerprint(SRC)) == running_code().code:
         return None
-    return CodeOnDisk(code=code, problem=problem.current())
+    return CodeOnDisk(code=code, problem=current_problem())

@@ -4,6 +4,7 @@ It needs the standard library and watchfiles, and uvicorn if that is what it run
 into another repository as it is. README.md says how.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .fingerprint import fingerprint
@@ -17,12 +18,7 @@ __all__ = ["CodeChangeMonitor", "Supervisor", "fingerprint"]
 
 def __getattr__(name: str) -> Any:
     # Imported at first use: a generation needs neither, and somebody waits for its imports.
-    if name == "CodeChangeMonitor":
-        from .monitor import CodeChangeMonitor
-
-        return CodeChangeMonitor
-    if name == "Supervisor":
-        from .supervisor import Supervisor
-
-        return Supervisor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    modules = {"CodeChangeMonitor": "monitor", "Supervisor": "supervisor"}
+    if name not in modules:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{modules[name]}"), name)

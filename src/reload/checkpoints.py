@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable
 from multiprocessing.connection import Connection
@@ -14,12 +13,12 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from .launcher import Launcher
-from .protocol import NAME_PREFIX
+from .protocol import NAME_PREFIX, Order
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = 6
-"""How many to keep. These processes share most of their memory, and use some 10 MB each of their own."""
+"""How many to keep: processes that share most of their memory; each adds about 10 MB."""
 
 QUIET = 0.2
 """Seconds of work after which they are made for the next change."""
@@ -109,10 +108,8 @@ class Checkpoints:
         """Plan a rehearsal, unless another change comes first."""
         self.rehearse_at = time.monotonic() + QUIET
 
-    def rehearse_if_due(self, program: tuple[Any, ...]) -> None:
+    def rehearse(self, order: Order) -> None:
         """Make checkpoints for the next change, in the background; the present ones stay until then."""
-        if self.rehearse_at is None or time.monotonic() < self.rehearse_at:
-            return
         self.rehearse_at = None
         if not self._is_possible or len(self._files) < LEAST_FILES or not self._launcher.is_warm:
             return
@@ -121,11 +118,9 @@ class Checkpoints:
         self._latest = []
         self._announcements, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, contextlib.suppress(OSError):
-            order = (None, *program, self._launcher.cache, theirs, self._stops())
-            self._rehearsals = [
-                *filter(_is_alive, self._rehearsals),
-                self._launcher.start(f"{NAME_PREFIX}rehearsal", order),
-            ]
+            self._rehearsals = [process for process in self._rehearsals if process.is_alive()]
+            order = order._replace(announcements=theirs, stops=self._stops())
+            self._rehearsals.append(self._launcher.start(f"{NAME_PREFIX}rehearsal", order))
 
     def _stops(self) -> frozenset[str]:
         stops = [path for path in self._changed if path in self._files]
@@ -151,12 +146,7 @@ class Checkpoints:
         _close(self._earlier)
 
     def start(self, name: str, connection: "Connection[Any, Any]") -> Forked | None:
-        """Fork a generation from the last checkpoint before whatever has changed; None if there is none.
-
-        Args:
-            name: of the process.
-            connection: the generation's end of the pipe to the supervisor.
-        """
+        """Fork a generation from the last checkpoint before whatever has changed; None if there is none."""
         for checkpoints in (self._latest, self._earlier):
             while checkpoints:
                 with contextlib.suppress(OSError, ValueError):
@@ -192,20 +182,11 @@ def _ask(checkpoint: socket.socket, name: str, connection: "Connection[Any, Any]
 
 def _are_possible() -> bool:
     """Whether this is a Linux whose processes can be waited for by descriptor."""
-    if sys.platform != "linux":
-        return False
     try:
         os.close(os.pidfd_open(os.getpid()))
-    except OSError:
+    except (AttributeError, OSError):
         return False
     return True
-
-
-def _is_alive(process: BaseProcess) -> bool:
-    if process.is_alive():
-        return True
-    process.close()
-    return False
 
 
 def _close(checkpoints: list[Checkpoint]) -> None:

@@ -7,24 +7,14 @@ import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, NamedTuple
+from typing import Any
 
 from .checkpoints import Checkpoints, Forked
 from .launcher import Launcher
-from .protocol import NAME_PREFIX
+from .protocol import NAME_PREFIX, Order
 
 GRACE = 2.0
 """Seconds that the supervisor waits longer than the generation itself, which knows where it hangs."""
-
-
-class Program(NamedTuple):
-    """What a generation runs."""
-
-    target: str
-    """`module:function`."""
-    arguments: tuple[Any, ...]
-    watch_dirs: tuple[str, ...]
-    import_timeout: float
 
 
 @dataclass(eq=False)
@@ -34,18 +24,20 @@ class Child:
     number: int
     process: BaseProcess | Forked
     connection: "Connection[Any, Any]"
-    import_deadline: float
+    hangs_at: float | None
+    """When it has been importing for too long without reporting that itself; None once it has loaded."""
     started: float = field(default_factory=time.monotonic)
     packages: list[str] = field(default_factory=list)
-    loaded: bool = False
     ready: bool = False
+    changed_at: float | None = None
+    """When the change that it brings was noticed; None if it brings none."""
     went_at: float | None = None
     working: bool = False
     quiet: bool = False
 
     @classmethod
-    def start(cls, launcher: Launcher, checkpoints: Checkpoints, number: int, program: Program) -> "Child":
-        """Start a generation of a program; `number` is its name in the log.
+    def start(cls, launcher: Launcher, checkpoints: Checkpoints, number: int, order: Order) -> "Child":
+        """Start a generation; `number` is its name in the log.
 
         Raises:
             OSError: the system can't start another process.
@@ -53,20 +45,14 @@ class Child:
         ours, theirs = multiprocessing.Pipe()
         try:
             name = f"{NAME_PREFIX}{number}"
-            process = checkpoints.start(name, theirs) or launcher.start(
-                name, (theirs, *program, launcher.cache)
-            )
+            forked = checkpoints.start(name, theirs)
+            process = forked or launcher.start(name, order._replace(connection=theirs))
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return cls(number, process, ours, time.monotonic() + program.import_timeout + GRACE)
-
-    @property
-    def hangs(self) -> bool:
-        """Whether it has been importing for too long, without reporting that itself."""
-        return not self.loaded and time.monotonic() >= self.import_deadline
+        return cls(number, process, ours, time.monotonic() + order.import_timeout + GRACE)
 
     def messages(self) -> list[tuple[Any, ...] | None]:
         """What it has sent since the last call; None at the end when it is gone."""
@@ -84,8 +70,11 @@ class Child:
         self._send("go")
 
     def stop(self) -> None:
-        """Let it finish what it does, and exit."""
-        self._send("stop")
+        """Let it finish what it does, and exit; one that does not work yet has nothing to finish."""
+        if self.went_at:
+            self._send("stop")
+        else:
+            self.kill()
 
     def kill(self) -> None:
         """End it at once."""

@@ -8,15 +8,9 @@ from .tree import scan
 
 
 def fingerprint(directory: Path) -> str:
-    """The fingerprint of all `.py` files below a directory; the same tree has the same one in every process.
+    """Twelve hexadecimal digits that identify all `.py` files below a directory, the same in every process.
 
     Only paths and contents count. Hidden directories and caches are left out.
-
-    Args:
-        directory: the folder of the code.
-
-    Returns:
-        Twelve hexadecimal digits.
     """
     root = os.path.realpath(directory)
     digest = hashlib.sha256()

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+
+from .protocol import Order
 
 INSIDE = ("generation", "loader", "protocol", "rehearsal", "tree")
 """The modules that run inside a generation, as parts of a private package of compiled files."""
@@ -50,7 +51,7 @@ class Launcher:
         """Whether the next generation starts with its packages loaded."""
         return bool(self._packages)
 
-    def start(self, name: str, order: tuple[Any, ...]) -> BaseProcess:
+    def start(self, name: str, order: Order) -> BaseProcess:
         """Start a process that obeys an `Order`; may wait until the fork server has loaded its packages."""
         if not self._inside.exists():  # at first, or when something cleaned up the temporary files
             self._inside.mkdir(mode=0o700, parents=True)
@@ -84,10 +85,10 @@ class Launcher:
         _within(1.0, getattr(getattr(resource_tracker, "_resource_tracker", None), "_stop", None))
         self._cache.cleanup()
 
-    def _start(self, method: str, name: str, order: tuple[Any, ...]) -> BaseProcess:
+    def _start(self, method: str, name: str, order: Order) -> BaseProcess:
         context = multiprocessing.get_context(method)
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=exec, args=(START, {"folder": str(self._inside), "order": order}), name=name
+            target=exec, args=(START, {"folder": str(self._inside), "order": tuple(order)}), name=name
         )
         with _signals_kept_from_children(), _no_main_module():
             process.start()

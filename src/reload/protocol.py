@@ -23,15 +23,16 @@ NAME_PREFIX = "generation-"
 class Order(NamedTuple):
     """What the supervisor tells a new generation, or a rehearsal."""
 
-    connection: "Connection[Any, Any] | None"
-    """To the supervisor; a rehearsal has none."""
     target: str
     """`module:function`, called with a `Generation` and the arguments."""
     arguments: tuple[Any, ...]
     watch_dirs: tuple[str, ...]
     import_timeout: float
+    """Seconds."""
     cache: str
     """A folder for compiled code."""
+    connection: "Connection[Any, Any] | None" = None
+    """To the supervisor; a rehearsal has none."""
     announcements: socket.socket | None = None
     """For a rehearsal: where checkpoints announce themselves."""
     stops: frozenset[str] = frozenset()

@@ -10,13 +10,13 @@ from typing import Any
 
 from .burst import Burst
 from .checkpoints import Checkpoints
-from .child import Child, Program
+from .child import Child
 from .crashes import Crashes
 from .environment import Environment
 from .hand_over import HandOvers
 from .inbox import Inbox
 from .launcher import Launcher
-from .protocol import REFUSED, REPEATED_SIGNAL
+from .protocol import REFUSED, REPEATED_SIGNAL, Order
 from .report import Report
 from .tree import is_python
 
@@ -60,11 +60,11 @@ class Supervisor:
             noun: what the log calls the program.
         """
         roots = [os.path.realpath(each) for each in watch_dirs]
-        self._program = Program(target, arguments, tuple(roots), import_timeout)
         self._noun = noun
         self._launcher = Launcher()
+        self._order = Order(target, arguments, tuple(roots), import_timeout, self._launcher.cache)
         self._checkpoints = Checkpoints(self._launcher)
-        self._environment = Environment()
+        self._environment = Environment(noun)
         self._report = Report(roots, self._launcher.cache, say_changes)
         self._inbox = Inbox(roots, check_interval, is_code, self._change, self._stop)
         self._burst = Burst()
@@ -74,7 +74,7 @@ class Supervisor:
         self._hand_overs = HandOvers(noun)
         self._count = 0
         self._start_at: float | None = None
-        self._crashes = Crashes(max_restarts)
+        self._crashes = Crashes(noun, max_restarts)
         self._stopped_at: float | None = None
         self._exit_code = 0
 
@@ -104,9 +104,9 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for a signal, a change, a message from a generation, or the next thing that is due."""
-        times = (self._start_at, self._burst.rest_expected, self._checkpoints.rehearse_at)
+        hangs_at = self._candidate.hangs_at if self._candidate else None
+        times = (self._start_at, self._burst.rest_expected, self._checkpoints.rehearse_at, hangs_at)
         due = [when for when in times if when is not None]
-        due += [self._candidate.import_deadline] if self._candidate and not self._candidate.loaded else []
         timeout = max(min(due) - time.monotonic(), 0) if due else None
         connections = [child.connection for child in self._children]
         heard = wait([self._inbox.fileno(), *self._checkpoints.announcements, *connections], timeout)
@@ -119,15 +119,18 @@ class Supervisor:
     def _keep_time(self) -> None:
         """Take what is in the inbox, and do what is due."""
         self._inbox.take()
-        if self._start_at is not None and time.monotonic() >= self._start_at:
+        if _is_due(self._start_at):
             self._start()
-        if self._candidate and self._candidate.hangs:
+        if self._candidate and _is_due(self._candidate.hangs_at):
             self._reject(self._candidate, "somewhere", "the import takes too long", "")
         if self._burst.is_at_rest:
             self._report.changes(self._burst.unsaid())
             if self._candidate and self._candidate.ready and not self._hand_overs.coming:
-                self._let_work(self._candidate)
-        self._checkpoints.rehearse_if_due(self._program)
+                self._report.good()
+                self._hand_overs.begin(self._candidate, self._burst.began)
+                self._end_burst()
+        if _is_due(self._checkpoints.rehearse_at):
+            self._checkpoints.rehearse(self._order)
 
     def _change(self, paths: list[str]) -> None:
         if self._stopped_at is not None:
@@ -145,16 +148,13 @@ class Supervisor:
 
     def _start(self) -> None:
         self._start_at = None
-        if self._environment.packages_changed():
-            logger.info("Installed packages have changed: loading them again")
+        if self._environment.check():
             self._launcher.reset()
             self._checkpoints.clear()
-        if self._environment.env_file_changed():
-            logger.warning(".env has changed: restart the %s to load it", self._noun)
         self._burst.load()
         self._count += 1
         try:
-            self._candidate = Child.start(self._launcher, self._checkpoints, self._count, self._program)
+            self._candidate = Child.start(self._launcher, self._checkpoints, self._count, self._order)
         except OSError as error:
             self._crash(f"could not be started ({error})")
         else:
@@ -165,7 +165,7 @@ class Supervisor:
             case None:
                 self._gone(child)
             case ("loaded", packages, files):
-                child.loaded, child.packages = True, packages
+                child.hangs_at, child.packages = None, packages
                 self._checkpoints.loaded(files)
             case ("ready",):
                 child.ready = True
@@ -189,15 +189,11 @@ class Supervisor:
         """Broken code: whatever worked before keeps working."""
         self._report.changes(self._burst.unsaid())
         self._report.broken(place, reason, trace, is_working=self._current is not None)
-        self._candidate = None
         child.kill()
-        if self._burst.end():
-            self._change([])
+        self._end_burst()
 
-    def _let_work(self, new: Child) -> None:
-        self._report.good()
-        began = self._burst.began
-        self._hand_overs.begin(new, began or new.started, is_change=began is not None)
+    def _end_burst(self) -> None:
+        """The candidate has been decided on; what changed meanwhile needs the next one."""
         self._candidate = None
         if self._burst.end():
             self._change([])
@@ -215,13 +211,10 @@ class Supervisor:
             self._crash(ending, time.monotonic() - child.went_at if child.went_at else 0)
 
     def _crash(self, how: str, seconds_of_work: float = 0) -> None:
-        backoff = self._crashes.add(seconds_of_work)
+        backoff = self._crashes.add(how, seconds_of_work)
         if backoff is not None:
-            logger.error("The %s %s: starting it again in %.1f s", self._noun, how, backoff)
             self._start_at = time.monotonic() + backoff
-            return
-        logger.error("The %s %s, %d times in a row: giving up", self._noun, how, self._crashes.in_a_row)
-        if not self._current:
+        elif not self._current:
             self._leave(1)
 
     def _stop(self, number: int, when: float) -> None:
@@ -243,8 +236,9 @@ class Supervisor:
         self._checkpoints.clear()
         self._burst.end()
         for child in self._children:
-            if child.went_at:
-                child.stop()
-            else:
-                child.kill()
+            child.stop()
         self._candidate = None
+
+
+def _is_due(when: float | None) -> bool:
+    return when is not None and time.monotonic() >= when

@@ -17,9 +17,9 @@ from rq.utils import as_text, get_version
 
 from src.kit import request_id
 from src.kit.queue.blocking_pop import BlockingPop
+from src.kit.queue.lifeline import die_with
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
 from src.kit.redis import REDIS_AWAY
-from src.reload.lifeline import die_with
 from src.reload.protocol import REPEATED_SIGNAL
 
 LONGEST_BACKOFF = 5.0
