@@ -6,7 +6,7 @@ import sys
 
 from .uvicorn_reload import HandOverReload
 
-USAGE = "Put it in front of uvicorn's command line: python -m src.reload uvicorn src.main:app --reload\n"
+USAGE = f"Put it in front of uvicorn's command line: python -m {__package__} uvicorn main:app --reload\n"
 
 
 def main() -> None:
