@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from src.kit.queue import durable
 from src.kit.queue.durable import durable_job
-from src.kit.queue.enqueue import find_job, get_queue
+from src.kit.queue.enqueue import _sweeps, find_job, get_queue
 
 ROW = uuid.UUID(int=1)
 ran: list[str] = []
@@ -38,6 +38,7 @@ def work(row_id: str) -> None:
 
 
 _errors: dict[str, Exception] = {}
+_sweeps.remove(work.enqueue_lost)  # other tests in this process run what is registered
 
 
 @pytest.fixture(autouse=True)
