@@ -153,6 +153,7 @@ def test_what_a_module_prints_is_printed_once_a_generation(shared: LargeProgram)
     def counts() -> list[int]:
         return [shared.log.count(f"loading {number}\n") for number in (0, 79)]
 
+    shared.wait_for_checkpoints()
     first, last = counts()
     shared.save_version()
     shared.wait_for_checkpoints()

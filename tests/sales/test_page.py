@@ -216,6 +216,7 @@ def test_a_file_that_fails_is_imported_and_retried_with_the_keyboard_alone(
 ) -> None:
     broken = tmp_path / "broken.csv"
     broken.write_bytes(b"\0 is no text")
+    page.on("filechooser", lambda _chooser: None)  # Chromium is told in time to leave the dialog to the test
     _tab_to(page, "#file")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Space")

@@ -181,7 +181,7 @@ def test_a_broken_version_goes_back_by_itself_and_fails_no_request(
         assert "What ran before keeps running." in output
         wait_for_code(stack, code)
     finally:
-        (stack.folder / "src" / file).write_text(before, "utf-8")
+        (stack.folder / "src" / "kit" / file).write_text(before, "utf-8")
 
 
 def test_workers_can_be_scaled(stack: Running) -> None:
