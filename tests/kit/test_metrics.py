@@ -129,6 +129,7 @@ def test_requests_add_up_over_all_workers_that_ever_ran(own_api: Api) -> None:
     assert not folder.exists(), "a stop leaves no folder"
 
 
+@pytest.mark.slow  # a hand-over between two scrapes
 def test_in_development_it_reports_what_the_running_code_has_counted(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

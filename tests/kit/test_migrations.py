@@ -108,6 +108,7 @@ def test_a_migration_leaves_tables_alone_that_no_migration_made(clone: Clone) ->
     assert 'drop_table("orders")' in clone.make_migration("no more orders")
 
 
+@pytest.mark.slow  # it makes a migration first
 def test_a_database_of_other_code_is_refused_with_a_way_out(clone: Clone) -> None:
     clone.make_migration("orders")
     clone.upgrade()

@@ -34,7 +34,8 @@ def heartbeat(tmp_path: Path) -> Path:
     return tmp_path / "heartbeat"
 
 
-@pytest.mark.parametrize("autoreload", ["false", pytest.param("true", marks=pytest.mark.slow)])
+@pytest.mark.slow  # it waits for the next heartbeat
+@pytest.mark.parametrize("autoreload", ["false", "true"])
 def test_a_worker_whose_loop_hangs_is_unhealthy(workers: Workers, heartbeat: Path, autoreload: str) -> None:
     process = workers.start(RQ_WORKER_HEARTBEAT_FILE=str(heartbeat), RQ_WORKER_AUTORELOAD=autoreload)
     wait_until(lambda: is_healthy(heartbeat), what="a healthy worker")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.conftest import wait_until
 from tests.kit.production_process import KEY, parse_lines, production_environment, running_api
@@ -13,6 +14,7 @@ __all__ = ["workers"]
 SALES = b"Invoice,StockCode,Quantity,InvoiceDate,Price,Country\n1,A,2,2010-12-01,2.55,France\n"
 
 
+@pytest.mark.slow  # a whole stack for one log
 def test_an_upload_can_be_followed_by_its_id_from_the_request_to_the_imports_last_line(
     workers: Workers, redis_url: str, tmp_path: Path
 ) -> None:

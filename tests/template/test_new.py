@@ -115,7 +115,8 @@ def test_the_locks_hold_what_is_needed_and_nothing_else(made: Path, lock: str) -
     assert set(direct) <= packages
 
 
-@pytest.mark.parametrize("down", ["the example's", pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow  # it makes another service
+@pytest.mark.parametrize("down", ["the example's", None])
 def test_a_feature_of_your_own_survives(template: Path, tmp_path: Path, down: str | None) -> None:
     folder = clone(template, tmp_path / "clone")
     versions = folder / "migrations" / "versions"
