@@ -80,12 +80,12 @@ def retry(import_id: uuid.UUID) -> SalesImport | None:
     return None
 
 
-def fail(import_id: uuid.UUID, reason: str, **more: Any) -> None:
-    """Mark an import as failed; its file is kept for a retry."""
+def fail(import_id: uuid.UUID, reason: str, **more: Any) -> bool:
+    """Mark an import as failed, unless it has ended; its file is kept for a retry."""
     failed = {"status": Status.FAILED, "reason": reason[:500], "finished_at": datetime.now(UTC)}
     statement = update(SalesImport).where(SalesImport.id == import_id, _UNFINISHED).values(failed | more)
     with transaction() as session:
-        session.execute(statement)
+        return session.scalar(statement.returning(SalesImport.id)) is not None
 
 
 class Attempt:

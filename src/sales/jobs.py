@@ -21,9 +21,9 @@ BATCH_ROWS = 500  # in a transaction, after which progress is reported
 
 def give_up(import_id: uuid.UUID, reason: str, **more: Any) -> None:
     """Let an import fail, and say so to whoever watches its progress."""
-    imports.fail(import_id, reason, **more)
-    progress_manager.report(str(import_id), 0, None, "failed")
-    logger.info("Import %s failed: %s", import_id, reason)
+    if imports.fail(import_id, reason, **more):
+        progress_manager.report(str(import_id), 0, None, "failed")
+        logger.info("Import %s failed: %s", import_id, reason)
 
 
 @durable_job(imports.unfinished, give_up)

@@ -127,6 +127,24 @@ def fail_for_good(import_id: str) -> None:
     imports.fail(uuid.UUID(import_id), "The job failed for good: ValueError: out of luck")
 
 
+def test_an_import_that_has_finished_does_not_fail_afterwards(
+    client: TestClient, worker: object, redis_url: str
+) -> None:
+    from src.sales.jobs import give_up
+
+    import_id = upload(client, sales_csv(10)[0]).json()["id"]
+    ended(client, import_id)
+
+    def progress() -> str | None:
+        report = Redis.from_url(redis_url).get(f"progress:{import_id}")
+        return str(json.loads(report)["state"]) if isinstance(report, bytes) else None
+
+    wait_until(lambda: progress() == "finished", what="the last report")
+    give_up(uuid.UUID(import_id), "A job that was taken for dead could not read its file.")
+    assert progress() == "finished"
+    assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "finished"
+
+
 def test_an_import_that_failed_for_good_is_retried_by_a_request(
     client: TestClient, stack: dict[str, str]
 ) -> None:
