@@ -145,8 +145,9 @@ def lock() -> int:
         if subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=False).returncode:
             raise ToolError("Installing uv failed: the lines above say why.")
         uv = [python, "-m", "uv"]
-    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade", "--quiet"]
-    options += ["--no-emit-index-url", "--custom-compile-command", "make lock", "pyproject.toml"]
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
+    options += ["--quiet", "--no-strip-extras", "--no-emit-index-url"]
+    options += ["--custom-compile-command", "make lock", "pyproject.toml"]
     for output, extra in (("requirements.txt", []), ("requirements-dev.txt", ["--group", "dev"])):
         command = [*uv, "pip", "compile", *options, *extra, "-o", output]
         if subprocess.run(command, cwd=project.ROOT, check=False).returncode:

@@ -1,5 +1,6 @@
 """The locked packages: what production runs is what development tests."""
 
+import importlib.metadata
 import re
 import tomllib
 
@@ -7,7 +8,7 @@ from tests.conftest import ROOT
 
 
 def _pins(name: str) -> dict[str, str]:
-    return dict(re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / name).read_text()))
+    return dict(re.findall(r"(?m)^([a-z0-9._-]+)(?:\[\S+\])?==(\S+)", (ROOT / name).read_text()))
 
 
 def test_development_has_the_versions_of_production() -> None:
@@ -29,3 +30,15 @@ def test_the_locks_name_no_host_and_no_path() -> None:
     for name in ("requirements.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
         assert not re.findall(r"://|--index|--find-links|--extra|(?m:^ *# .*\s/)", text)
+
+
+def test_an_extra_is_pinned_with_its_package() -> None:
+    """Else older pips take `coverage[toml]` of pytest-cov for a package of its own that nothing pins."""
+    text = (ROOT / "requirements-dev.txt").read_text()
+    for name in _pins("requirements-dev.txt"):
+        try:
+            needs = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:  # for another platform
+            continue
+        for extra in re.findall(r"(?m)^([\w.-]+\[[\w,-]+\])(?!.*extra ==)", "\n".join(needs)):
+            assert f"\n{extra.lower()}==" in text, f"{name} needs {extra}"
