@@ -13,6 +13,7 @@ $(filter-out help,$(TARGETS)):
 	@$(PYTHON) -m tools.stack $@
 
 .DEFAULT:
+	@test $@ != new || test ! -e .template || echo "This clone has already become a service." >&2
 	@echo "There is no command $@: make lists them." >&2; exit 2
 
 help: ## Show this help
