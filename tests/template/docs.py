@@ -1,11 +1,10 @@
 """The commands in the documentation, so that tests can run them."""
 
 import re
-import subprocess
-from collections.abc import Mapping
-from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.template.running import Running
+from tests.template.running import run as shell
 
 LEFT_OUT = re.compile(r"^make (dev|prod|test|new|update)\b")
 """Commands that have tests of their own, or start tests."""
@@ -18,12 +17,7 @@ def commands(name: str) -> list[str]:
     return [block for block in kept if block]
 
 
-def run(command: str, folder: Path, environment: Mapping[str, str]) -> str:
+def run(command: str, stack: Running) -> str:
     """Run a block as a reader would, on the port of the stack under test; it has to succeed."""
-    command = command.replace("localhost:8000", f"localhost:{environment['API_PORT']}")
-    done = subprocess.run(
-        ["sh", "-ec", command], cwd=folder, env=environment,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}"
-    return done.stdout
+    command = command.replace("localhost:8000", f"localhost:{stack.port}")
+    return shell(stack.folder, "sh", "-ec", command, **stack.environment)

@@ -1,39 +1,11 @@
 """Clones of the template, and services made from them by `make new`."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from tests.template.docker.running import FOREIGN, copy_repository
-
-LONGEST = 900
-"""Seconds that a command may take."""
+from tests.template.running import run
 
 NAME, SLUG = "Order Service", "order-service"
-
-_GIT = {
-    f"GIT_{role}_{what}": value
-    for role in ("AUTHOR", "COMMITTER")
-    for what, value in (("NAME", "Tester"), ("EMAIL", "tester@example.com"))
-}
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in FOREIGN} | _GIT
-
-
-def run(folder: Path, *command: str, **variables: str) -> str:
-    """Run a command to its end and return what it printed; it has to succeed."""
-    code, output = attempt(folder, *command, **variables)
-    assert code == 0, output
-    return output
-
-
-def attempt(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
-    """Run a command to its end; return its exit code and what it printed."""
-    done = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT | {"RUNTIME": "native"} | variables, timeout=LONGEST,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout
 
 
 def commit(folder: Path, message: str = "A change") -> None:
@@ -42,16 +14,8 @@ def commit(folder: Path, message: str = "A change") -> None:
     run(folder, "git", "commit", "--quiet", "--no-verify", "-m", message)
 
 
-def template(folder: Path) -> Path:
-    """A repository with what a clone of this one would hold, uncommitted changes included."""
-    copy_repository(folder)
-    run(folder, "git", "init", "--quiet", "--initial-branch=main")
-    commit(folder, "The template")
-    return folder
-
-
 def clone(source: Path, folder: Path) -> Path:
-    """A clone of a template."""
+    """A clone of a repository."""
     run(source, "git", "clone", "--quiet", str(source), str(folder))
     return folder
 
@@ -74,9 +38,3 @@ def add_environment(folder: Path) -> None:
             (folder / ".venv" / "bin" / script.name).symlink_to(script)
     stamp = "from tools import venv; venv._STAMP.write_text(venv._stamp())"
     run(folder, sys.executable, "-c", stamp)
-
-
-def mentions(folder: Path, *words: str) -> str:
-    """The tracked lines that contain one of the words, in any case."""
-    patterns = [part for word in words for part in ("-e", word)]
-    return attempt(folder, "git", "grep", "-iInF", *patterns)[1]

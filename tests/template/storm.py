@@ -1,4 +1,4 @@
-"""A storm of saves on a running `make dev` with requests and jobs flowing."""
+"""A storm of saves on a running `make dev`, with requests and jobs flowing."""
 
 import random
 import re
@@ -7,15 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from src.reload.fingerprint import fingerprint
+import psutil
+
 from tests.conftest import wait_until
-from tests.template import storm_feature
+from tests.template.running import Running, edit, replace
 
 SAVES = 200
 BROKEN_EVERY = 5
@@ -25,6 +25,14 @@ SECONDS = 64.0
 PATIENCE = 90.0
 """Seconds for whatever has to come; a machine with much else to do is slow, not wrong."""
 
+GOOD = ("in place", "renamed", "renamed", "new", "deleted", "core")
+BROKEN = {
+    "syntax": "def broken(:",
+    "missing import": "import nothing_of_this_name",
+    "raise": "raise RuntimeError('on purpose')",
+    "exit": "raise SystemExit(0)",
+    "missing file": "",
+}
 UPLOAD = [b"half " * 20_000, b"a load " * 20_000]
 
 
@@ -48,34 +56,34 @@ class Began(NamedTuple):
 
 
 class HandOver(NamedTuple):
-    """A hand-over of the worker, as it was logged."""
+    """A hand-over of the worker, as it was logged, in the worker's clock, which the jobs use, too."""
 
     at: float
     noticed: float
     generation: int
 
 
-@dataclass
 class Storm:
     """Saves in the tree of a running stack that `storm_feature` was added to."""
 
-    folder: Path
-    port: int
-    measure: Callable[[], Usage]
-    processes_at_rest: int
-    seed: int = field(default_factory=lambda: random.randrange(10**6))  # noqa: S311
-    version: int = 1
-    saved: list[tuple[float, int]] = field(default_factory=list)
-    saves: Counter[str] = field(default_factory=Counter)
-    requests: int = 0
-    failures: list[str] = field(default_factory=list)
-    slowest: float = 0.0
-    jobs: int = 0
-    before: Usage | None = None
+    def __init__(self, running: Running, roots: list[int], processes_at_rest: int) -> None:
+        """Save nothing yet.
 
-    def __post_init__(self) -> None:
+        Args:
+            running: the stack, which is ready.
+            roots: the processes that all others of the stack descend from.
+            processes_at_rest: how many there are, these included, when nothing is being reloaded.
+        """
+        self.running = running
+        self.seed = random.randrange(10**6)  # noqa: S311
+        self.version = 1
+        self.saved: list[tuple[float, int]] = []
+        self.saves: Counter[str] = Counter()
+        self.requests, self.slowest, self.jobs = 0, 0.0, 0
+        self.failures: list[str] = []
+        self._roots, self._at_rest = [psutil.Process(pid) for pid in roots], processes_at_rest
         self._random = random.Random(self.seed)  # noqa: S311
-        self._src = self.folder / "src"
+        self._src = running.folder / "src"
         self._broken: dict[Path, str] = {}
         self._extra: list[Path] = []
         self._stopping = threading.Event()
@@ -87,15 +95,15 @@ class Storm:
         """Warm up, let the storm blow, and wait until the jobs have ended."""
         for _ in range(3):  # the first hand-overs load packages into the fork servers
             self._save_version("warm-up")
-            self.wait_for_last_save()
+            self.running.wait_for_code(workers=1)
         self.before = self.settled()
         with self._clients():
             for kind, due in self._schedule():
                 # The pace is what is tested; nothing is waited for here.
                 self._stopping.wait(due - time.monotonic())
                 self._save(kind)
-            self.wait_for_last_save()
-        with suppress(AssertionError):  # the claims tell which are missing
+            self.running.wait_for_code(workers=1)
+        with suppress(AssertionError):  # the claims name those that are missing
             wait_until(lambda: len(self.ended()) >= self.jobs, PATIENCE, "the jobs to end")
 
     def _schedule(self) -> Iterator[tuple[str, float]]:
@@ -104,38 +112,33 @@ class Storm:
         due, scale = time.monotonic(), SECONDS / sum(gaps)
         for n, gap in enumerate(gaps):
             due += gap * scale
-            good = self._random.choice(("in place", "renamed", "renamed", "new", "deleted", "core"))
-            broken = self._random.choice(("syntax", "missing import", "raise", "exit", "missing file"))
-            yield "in place" if n == SAVES - 1 else broken if n % BROKEN_EVERY == 2 else good, due
+            kind = self._random.choice([*BROKEN] if n % BROKEN_EVERY == 2 else GOOD)
+            yield "in place" if n == SAVES - 1 else kind, due
 
     def _save(self, kind: str) -> None:
-        version, core = self._src / "storm" / "version.py", self._src / "progress_manager.py"
-        if kind in ("syntax", "missing import", "raise", "exit", "missing file"):
-            path = self._random.choice((version, core))
-            self._broken[path] = text = path.read_text("utf-8")
-            line = {"syntax": "def broken(:", "missing import": "import nothing_of_this_name"}.get(kind)
-            line = line or {"raise": "raise RuntimeError('on purpose')", "exit": "raise SystemExit(0)"}.get(
-                kind
-            )
-            if line:
-                _replace(path, f"{text}\n{line}\n")
-            else:
+        number, core = sum(self.saves.values()), self._src / "progress_manager.py"
+        if kind in BROKEN:
+            path = self._random.choice((self._src / "storm" / "version.py", core))
+            self._broken[path] = path.read_text("utf-8")
+            if kind == "missing file":
                 path.unlink()
+            else:
+                edit(path, f"\n{BROKEN[kind]}\n")
             self.saves[kind] += 1
             return
         while self._broken:
-            _replace(*self._broken.popitem())
-        if kind == "deleted" and self._extra:
-            self._extra.pop(0).unlink()
-        elif kind in ("new", "deleted"):
-            kind = "new"
-            self._extra.append(self._src / "storm" / f"extra_{sum(self.saves.values())}.py")
-            self._extra[-1].write_text("EXTRA = True\n", "utf-8")
-        elif kind == "core":
-            _replace(core, core.read_text("utf-8") + f"# save {sum(self.saves.values())}\n")
-        else:
+            replace(*self._broken.popitem())
+        if kind in ("in place", "renamed"):
             self._save_version(kind)
             return
+        if kind == "deleted" and self._extra:
+            self._extra.pop(0).unlink()
+        elif kind == "core":
+            edit(core, f"# save {number}\n")
+        else:
+            kind = "new"
+            self._extra.append(self._src / "storm" / f"extra_{number}.py")
+            self._extra[-1].write_text("EXTRA = True\n", "utf-8")
         self.saves[kind] += 1
 
     def _save_version(self, kind: str) -> None:
@@ -144,7 +147,7 @@ class Storm:
         if kind == "in place":
             path.write_text(text, "utf-8")
         else:
-            _replace(path, text)
+            replace(path, text)
         self.saved.append((time.time(), self.version))
         self.saves[kind] += 1
 
@@ -171,7 +174,7 @@ class Storm:
                 thread.join()
 
     def _flow(self, act: Callable[[HTTPConnection], None], pause: float, keeps_alive: bool) -> None:
-        connection = self._connect()
+        connection = HTTPConnection("127.0.0.1", self.running.port, timeout=60)
         # A pause between two requests, so that the clients leave the machine some time to reload.
         while not self._stopping.wait(pause):
             started = time.monotonic()
@@ -186,9 +189,6 @@ class Storm:
             if not keeps_alive:
                 connection.close()
         connection.close()
-
-    def _connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def _get_version(self, connection: HTTPConnection) -> None:
         connection.request("GET", "/storm/version")
@@ -207,87 +207,66 @@ class Storm:
 
     def _enqueue(self, connection: HTTPConnection) -> None:
         self.jobs += 1
-        seconds = (
-            5 if self.jobs % 100 == 7 else 1 if self.jobs % 40 == 9 else self._random.uniform(0.01, 0.05)
-        )
+        long = 5.0 if self.jobs % 100 == 7 else 1.0 if self.jobs % 40 == 9 else 0.0
+        seconds = long or self._random.uniform(0.01, 0.05)
         connection.request("POST", f"/storm/jobs?number={self.jobs}&seconds={seconds}")
         _body(connection)
 
     # What can be seen
 
-    def get(self, path: str) -> Any:
-        """The JSON that a path of the API answers."""
-        connection = self._connect()
-        try:
-            connection.request("GET", path)
-            return storm_feature.parse(_body(connection))
-        finally:
-            connection.close()
-
-    def wait_for_last_save(self) -> None:
-        """Wait until the API and one worker, and no other, run the code on disk."""
-        code = fingerprint(self._src)
-
-        def look() -> bool:
-            version = self.get("/version")
-            return [version["code"], *(each["code"] for each in version["workers"])] == [code, code]
-
-        wait_until(look, PATIENCE, f"API and worker to run {code}")
+    def usage(self) -> Usage:
+        """What the processes take; those that have ended and were not waited for count, too."""
+        processes = [*self._roots, *(each for root in self._roots for each in root.children(recursive=True))]
+        supervisors = []
+        for process in processes:
+            with suppress(psutil.Error):
+                if process.cmdline()[1:3] in (["-m", "src.rq_worker"], ["-m", "src.reload"]):
+                    supervisors.append((process.num_fds(), process.memory_info().rss))
+        assert len(supervisors) == 2, processes
+        return Usage(len(processes), *map(sum, zip(*supervisors, strict=True)))
 
     def settled(self) -> Usage:
         """What is in use once the processes are those that there are at rest."""
 
         def look() -> Usage | None:
-            used = self.measure()
-            return used if used.processes == self.processes_at_rest else None
+            used = self.usage()
+            return used if used.processes == self._at_rest else None
 
-        return wait_until(look, PATIENCE, f"{self.processes_at_rest} processes to be left: {self.measure()}")
+        return wait_until(look, PATIENCE, f"{self._at_rest} processes to be left: {self.usage()}")
 
     def began(self) -> list[Began]:
         """All starts of jobs, in order."""
-        return [Began(**each) for each in self.get("/storm/jobs")["began"]]
+        return [Began(**each) for each in self.running.get("/storm/jobs")["began"]]
 
     def ended(self) -> list[int]:
         """The numbers of the jobs that came to their end."""
-        return [each["number"] for each in self.get("/storm/jobs")["ended"]]
+        return [each["number"] for each in self.running.get("/storm/jobs")["ended"]]
 
     def failed(self) -> list[str]:
         """What RQ reported of failed tries."""
-        return [each["error"] for each in self.get("/storm/jobs")["failed"]]
-
-    def log(self) -> str:
-        """The worker's log: that of the supervisor and of all generations."""
-        return (self.folder / "logs" / "rqworker.log").read_text("utf-8")
+        return [each["error"] for each in self.running.get("/storm/jobs")["failed"]]
 
     def hand_overs(self) -> list[HandOver]:
-        """Those that the worker has logged; the times are in its own clock, as are those of the jobs."""
-        offset = self.get("/storm/jobs")["offset"]
+        """Those that the worker, its supervisor and all generations, has logged."""
+        offset = self.running.get("/storm/jobs")["offset"]
         found, changed = [], 0.0
-        for line in self.log().splitlines():
+        for line in (self.running.folder / "logs" / "rqworker.log").read_text("utf-8").splitlines():
+            new = re.search(r"New worker at work after (\S+) s \(generation (\d+)\)", line)
             if "CODE CHANGED - Restarting worker to load new code" in line:
                 changed = _logged_at(line, offset)
-            elif changed and (
-                new := re.search(r"New worker at work after (\S+) s \(generation (\d+)\)", line)
-            ):
+            elif changed and new:
                 found.append(HandOver(changed, _logged_at(line, offset) - float(new[1]), int(new[2])))
                 changed = 0.0
         return found
 
     def figures(self) -> str:
         """What happened, in a line."""
-        hand_overs, saves = self.hand_overs(), sum(self.saves.values()) - self.saves["warm-up"]
+        saves = sum(self.saves.values()) - self.saves["warm-up"]
         return (
-            f"seed {self.seed}: {saves} saves {dict(self.saves)}, {len(hand_overs)} hand-overs, "
+            f"seed {self.seed}: {saves} saves {dict(self.saves)}, {len(self.hand_overs())} hand-overs, "
             f"{self.requests} requests, slowest {self.slowest:.2f} s, {len(self.failures)} failed; "
-            f"{self.jobs} jobs; before {self.before}, after {self.measure()}"
+            f"{self.jobs} jobs; before {self.before}, after {self.usage()}"
         )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Save as many editors do: write another file, then rename it."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(path)
 
 
 def _body(connection: HTTPConnection) -> bytes:

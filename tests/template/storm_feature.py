@@ -1,6 +1,5 @@
 """A feature for a copy of the repository: a slow upload, and jobs that note which code they ran."""
 
-import json
 from pathlib import Path
 
 VERSION = "VERSION = 1\n"
@@ -74,7 +73,7 @@ def noted() -> dict:
 
 
 def add_to(folder: Path) -> None:
-    """Add the feature to a copy of the repository, as the guide tells to."""
+    """Add the feature to a copy of the repository, as the guide does."""
     package = folder / "src" / "storm"
     package.mkdir()
     files = {"__init__.py": "", "version.py": VERSION, "jobs.py": JOBS, "routes.py": ROUTES}
@@ -83,8 +82,3 @@ def add_to(folder: Path) -> None:
     main = folder / "src" / "main.py"
     lines = "\nfrom src.storm import routes as storm_routes\n\napp.include_router(storm_routes.router)\n"
     main.write_text(main.read_text("utf-8") + lines, "utf-8")
-
-
-def parse(body: bytes) -> object:
-    """The JSON of an answer."""
-    return json.loads(body)

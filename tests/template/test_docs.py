@@ -1,19 +1,15 @@
 """The commands in the README and the guides work, natively, and what they name exists."""
 
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from src.settings import Settings
 from tests.conftest import ROOT, wait_until
+from tests.kit.repository import copy_repository, share_environment
 from tests.template import docs
-from tests.template.docker.running import FOREIGN, copy_repository
-from tools.ports import free_port
+from tests.template.running import Running
 
 DOCUMENTS = (
     "README.md",
@@ -30,44 +26,32 @@ MADE_LATER = {"src/notes"}
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`make dev`, running natively in a copy of the repository, which is the value's PWD."""
+def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`make dev`, running natively in a copy of the repository."""
     folder = tmp_path_factory.mktemp("clone") / "a new repository"
     copy_repository(folder)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    environment |= {"API_PORT": str(free_port()), "RUNTIME": "native", "PWD": str(folder)}
-    log = folder.parent / "log"
-    with log.open("wb") as output:
-        dev = subprocess.Popen(
-            ["make", "dev"], cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
+    share_environment(folder)
+    running = Running(folder, "native")
     try:
-        wait_until(lambda: "Ready." in log.read_text() or dev.poll() is not None, 120, "make dev")
-        assert dev.poll() is None, log.read_text()
-        yield environment
+        running.start("dev", "Ready.")
+        yield running
     finally:
-        os.killpg(dev.pid, signal.SIGINT)
-        dev.wait(60)
+        running.stop()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["README.md", "docs/DEVELOPMENT.md", "docs/OBSERVABILITY.md"])
-def test_the_commands_of_a_guide_work(environment: dict[str, str], name: str) -> None:
+def test_the_commands_of_a_guide_work(development: Running, name: str) -> None:
     for command in docs.commands(name):
         if "make down" not in command:
-            docs.run(command, Path(environment["PWD"]), environment)
+            docs.run(command, development)
 
 
 @pytest.mark.slow
-def test_the_sum_in_the_readme_is_right(environment: dict[str, str]) -> None:
+def test_the_sum_in_the_readme_is_right(development: Running) -> None:
     (block,) = [command for command in docs.commands("README.md") if "summary" in command]
-    docs.run(block, Path(environment["PWD"]), environment)
-
-    def summary() -> bool:
-        return '"total":"8.49"' in docs.run(block, Path(environment["PWD"]), environment)
-
-    wait_until(summary, 30, "the import of the README's two rows")
+    seen = '"total":"8.49"'
+    wait_until(lambda: seen in docs.run(block, development), 30, "the import of the README's two rows")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -1,37 +1,23 @@
 """`make dev` on Docker: one stack, on which the tests build in this order."""
 
+import copy
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import wait_until
-from tests.template.docker.running import Running
+from tests.template.docker import engine
+from tests.template.running import Running, edit, replace
 
 READY = "Ready.\n  Page"
 
 
 @pytest.fixture(scope="module")
-def development(clone: Running) -> Iterator[Running]:
-    """The development stack, running in the foreground."""
-    clone.start("dev")
-    clone.wait_for_line(READY, 240)
-    yield clone
-    if clone.foreground:
-        clone.interrupt()
-
-
-def edit(path: Path, text: str) -> None:
-    """Save a file as an editor does, in one step."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, "utf-8")
-    new.replace(path)
-
-
-def started_at(running: Running, service: str) -> list[str]:
-    return [container["State"]["StartedAt"] for container in running.containers(service)]
+def development(clone: Running) -> Running:
+    """A clone whose development stack runs in the foreground."""
+    clone.start("dev", READY)
+    return clone
 
 
 def test_the_log_says_what_is_watched(development: Running) -> None:
@@ -44,36 +30,34 @@ def test_the_log_says_what_is_watched(development: Running) -> None:
 
 
 def test_all_processes_run_the_code_of_the_folder(development: Running) -> None:
-    version = development.wait_for_code(development.code(), workers=1)
+    version = development.wait_for_code(workers=1)
     assert version["environment"] == "development"
 
 
 def test_a_save_reloads_api_and_worker(development: Running) -> None:
-    before, containers = len(development.output()), started_at(development, "rqworker")
-    path = development.folder / "src" / "progress_manager.py"
-    edit(path, path.read_text("utf-8") + "\n# changed\n")
-    development.wait_for_code(development.code(), workers=1)
+    before, containers = len(development.output()), engine.started_at(development, "rqworker")
+    edit(development.folder / "src" / "progress_manager.py", "\n# changed\n")
+    development.wait_for_code(workers=1)
     development.wait_for_line("Code change detected: progress_manager.py", after=before)
     development.wait_for_line("CODE CHANGED - Restarting worker to load new code", after=before)
-    assert started_at(development, "rqworker") == containers, "the container went on"
+    assert engine.started_at(development, "rqworker") == containers, "the container went on"
 
 
 def test_a_syntax_error_ends_neither_worker_nor_api_and_mending_it_brings_the_new_code(
     development: Running,
 ) -> None:
-    before, containers = len(development.output()), started_at(development, "rqworker")
+    before, containers = len(development.output()), engine.started_at(development, "rqworker")
     path = development.folder / "src" / "progress_manager.py"
-    good = path.read_text("utf-8")
-    edit(path, good + "\ndef broken(:\n")
+    good = edit(path, "\ndef broken(:\n")
     try:
         development.wait_for_line("Code change detected: progress_manager.py", after=before)
         development.wait_for_line("the last good code keeps working: src/progress_manager.py:", after=before)
         wait_until(lambda: "problem" in development.get("/version").get("on_disk", {}), 20, "the reason")
         assert "src/progress_manager.py:" in development.get("/version")["on_disk"]["problem"]
     finally:
-        edit(path, good + "\n# mended\n")
-    development.wait_for_code(development.code(), workers=1)
-    assert started_at(development, "rqworker") == containers, "the container went on"
+        replace(path, good + "\n# mended\n")
+    development.wait_for_code(workers=1)
+    assert engine.started_at(development, "rqworker") == containers, "the container went on"
 
 
 def test_a_new_migration_makes_it_wait_until_it_is_applied(development: Running) -> None:
@@ -97,17 +81,16 @@ def test_what_the_containers_write_belongs_to_the_user_of_the_host(development: 
     mode = logs.stat().st_mode
     logs.chmod(0o777)
     touch = ("run", "--rm", "-T", "--no-deps", "migrate", "touch", "logs/somebody")
-    development.compose(*touch, HOST_UID="4321", HOST_GID="4321")
+    development.compose(*touch, form="dev", HOST_UID="4321", HOST_GID="4321")
     owner = (logs / "somebody").stat()
     logs.chmod(mode)
     assert (owner.st_uid, owner.st_gid) == (4321, 4321)
 
 
 def test_make_logs_shows_the_log(development: Running) -> None:
-    reader = Running.__new__(Running)
-    reader.__dict__.update(development.__dict__, log=development.log.with_suffix(".logs"), foreground=None)
-    reader.start("logs")
-    reader.wait_for_line("Started reloader process [1] using WatchFiles")
+    reader = copy.copy(development)
+    reader.log = development.log.with_suffix(".logs")
+    reader.start("logs", "Started reloader process [1] using WatchFiles")
     reader.interrupt()
 
 
@@ -120,11 +103,8 @@ def test_ctrl_c_stops_everything(development: Running) -> None:
 
 def test_gunicorn_can_run_the_code_of_development(development: Running) -> None:
     before = len(development.output())
-    development.start("dev", SERVER="gunicorn")
-    development.wait_for_line(READY, 120, after=before)
+    development.start("dev", READY, SERVER="gunicorn")
     assert "Starting gunicorn" in development.output()[before:]
-    path = development.folder / "src" / "kit" / "log.py"
-    edit(path, path.read_text("utf-8") + "\n# changed\n")
-    development.wait_for_code(development.code(), workers=1)
+    edit(development.folder / "src" / "kit" / "log.py", "\n# changed\n")
+    development.wait_for_code(workers=1)
     development.wait_for_line("Worker reloading: /app/src/kit/log.py modified", after=before)
-    development.interrupt()

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from src.reload.fingerprint import fingerprint
 from tests.conftest import wait_until
 from tests.template import docs
-from tests.template.docker.running import Running
+from tests.template.docker.engine import check_closed, docker
+from tests.template.running import Running, edit
 
 OVERRIDE = """
 services:
@@ -25,12 +27,6 @@ services:
 networks:
   default: {attachable: true}
 """
-
-
-def docker(*arguments: str, fails: bool = False) -> str:
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    assert fails or result.returncode == 0, f"docker {' '.join(arguments)}: {result.stderr}"
-    return result.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +51,14 @@ def stack(swarm: None, clone: Running) -> Iterator[Running]:
     """The stack on the swarm, with two containers of the API."""
     (clone.folder / "docker-compose.override.yml").write_text(OVERRIDE)
     clone.environment |= {"API_REPLICAS": "2", "CPU_LIMIT": "1.5"}
-    clone.make("deploy", seconds=400)
+    clone.make("deploy")
     yield clone
     docker("stack", "rm", clone.project)
     label = f"label=com.docker.stack.namespace={clone.project}"
     wait_until(lambda: not docker("ps", "--all", "--quiet", "--filter", label), 120, "the end of the stack")
     docker("volume", "rm", *docker("volume", "ls", "--quiet", "--filter", label).split())
     versions = docker("image", "ls", "--quiet", clone.environment["APP_IMAGE"])
-    docker("image", "rm", "--force", *versions.split(), fails=True)
+    docker("image", "rm", "--force", *versions.split(), may_fail=True)
 
 
 def containers(running: Running, service: str) -> list[str]:
@@ -73,7 +69,7 @@ def containers(running: Running, service: str) -> list[str]:
 
 def inside(container: str, program: str) -> Any:
     """What a program prints in a container, as JSON; None where it fails."""
-    return json.loads(docker("exec", container, "python", "-c", program, fails=True) or "null")
+    return json.loads(docker("exec", container, "python", "-c", program, may_fail=True) or "null")
 
 
 def codes(running: Running) -> set[str]:
@@ -97,6 +93,10 @@ def wait_for_code(running: Running, code: str) -> None:
     wait_until(lambda: codes(running) == {code}, 120, f"everything to run {code}")
 
 
+def code_of(running: Running) -> str:
+    return fingerprint(running.folder / "src")
+
+
 @contextmanager
 def load(running: Running) -> Iterator[None]:
     """Ask without a pause; at the end, no request may have failed."""
@@ -118,28 +118,17 @@ def load(running: Running) -> Iterator[None]:
     assert min(result["count"]["kept"], result["count"]["fresh"]) > 100
 
 
-def edit(path: Path, text: str) -> str:
-    """Append to a file; returns what it was."""
-    before = path.read_text("utf-8")
-    path.write_text(before + text, "utf-8")
-    return before
-
-
 def test_every_service_runs_and_the_migration_has_ended(stack: Running) -> None:
     lasting = {"fastapi": "2/2", "rqworker": "3/3", "redis": "1/1", "postgres": "1/1"}
     assert replicas(stack) == lasting | {"migrate": "0/1 (1/1 completed)"}
-    wait_for_code(stack, stack.code())
+    wait_for_code(stack, code_of(stack))
 
 
 def test_the_containers_are_as_closed_as_on_one_machine(stack: Running) -> None:
     secrets = [path.read_text("ascii").strip() for path in (stack.folder / "secrets").iterdir()]
     for service in ("fastapi", "rqworker", "redis", "postgres"):
         for container in containers(stack, service):
-            text = docker("inspect", container)
-            assert not [secret for secret in secrets if secret in text], service
-            host = json.loads(text)[0]["HostConfig"]
-            assert (host["ReadonlyRootfs"], host["CapDrop"], host["Init"]) == (True, ["ALL"], True), service
-            assert min(host["Memory"], host["NanoCpus"], host["PidsLimit"]) > 0, service
+            check_closed(container, secrets)
 
 
 def test_gunicorn_follows_the_cpu_share_of_the_container(stack: Running) -> None:
@@ -149,15 +138,15 @@ def test_gunicorn_follows_the_cpu_share_of_the_container(stack: Running) -> None
 
 
 def test_the_stack_of_one_machine_does_not_start_beside_it(stack: Running) -> None:
-    assert f"docker stack rm {stack.project}" in stack.make("prod", fails=True)
+    assert f"docker stack rm {stack.project}" in stack.make_refused("prod")
 
 
 def test_an_update_under_load_fails_no_request(stack: Running) -> None:
     before = set(containers(stack, "fastapi"))
     edit(stack.folder / "src" / "kit" / "log.py", "\n# newer\n")
     with load(stack):
-        stack.make("deploy", seconds=400)
-        wait_for_code(stack, stack.code())
+        stack.make("deploy")
+        wait_for_code(stack, code_of(stack))
         wait_until(lambda: not before & set(containers(stack, "fastapi")), 60, "the end of the old ones")
 
 
@@ -172,11 +161,11 @@ def test_an_update_under_load_fails_no_request(stack: Running) -> None:
 def test_a_broken_version_goes_back_by_itself_and_fails_no_request(
     stack: Running, file: str, mistake: str
 ) -> None:
-    code = stack.code()
+    code = code_of(stack)
     before = edit(stack.folder / "src" / "kit" / file, mistake)
     try:
         with load(stack):
-            output = stack.make("deploy", seconds=400, fails=True)
+            output = stack.make_refused("deploy")
         assert "did not become healthy" in output
         assert "What ran before keeps running." in output
         wait_for_code(stack, code)
@@ -186,20 +175,20 @@ def test_a_broken_version_goes_back_by_itself_and_fails_no_request(
 
 def test_workers_can_be_scaled(stack: Running) -> None:
     (command,) = [block for block in docs.commands("docs/DEPLOYMENT.md") if "WORKER_REPLICAS" in block]
-    docs.run(command, stack.folder, stack.environment)
+    docs.run(command, stack)
     assert replicas(stack)["rqworker"] == "5/5"
-    wait_for_code(stack, stack.code())
+    wait_for_code(stack, code_of(stack))
 
 
 def test_make_rollback_brings_back_the_version_before_in_every_service(stack: Running) -> None:
-    newer = stack.code()
+    newer = code_of(stack)
     path = stack.folder / "src" / "kit" / "log.py"
     path.write_text(path.read_text("utf-8").removesuffix("\n# newer\n"), "utf-8")
     with load(stack):
-        stack.make("rollback", seconds=400)
-        wait_for_code(stack, stack.code())
+        stack.make("rollback")
+        wait_for_code(stack, code_of(stack))
     assert replicas(stack)["rqworker"] == "5/5", "scaled as it was"
-    stack.make("rollback", seconds=400)
+    stack.make("rollback")
     wait_for_code(stack, newer)
 
 
@@ -207,5 +196,5 @@ def test_a_backup_is_restored_while_nothing_writes(stack: Running) -> None:
     before = replicas(stack)
     stack.make("backup")
     (dump,) = (stack.folder / "backups").iterdir()
-    stack.make("restore", seconds=400, FILE=f"backups/{dump.name}")
+    stack.make("restore", FILE=f"backups/{dump.name}")
     assert replicas(stack) == before
