@@ -1,13 +1,11 @@
-"""Takes the example out of a work tree, and puts a small feature in its place."""
+"""Takes the example out of a work tree, where a small feature has been put beside it."""
 
-import ast
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from template import locks, migrations
-from template.files import tracked, write
+from template.files import edit, tracked, write
 from tools.console import ToolError
 
 FEATURE = "sales"
@@ -32,15 +30,28 @@ def index() -> RedirectResponse:
     return RedirectResponse("/docs")
 '''
 
-_MENTION = re.compile(rf"{FEATURE}(?![ -]dashboard)|retail", re.IGNORECASE)
+_MENTION = rf"(?i:{FEATURE}(?![ -]dashboard)|retail)"
+_LINES = rf"(?m)^.*{_MENTION}.*\n"
+_ROWS = rf"(?m)^(?:\||- ).*{_MENTION}.*\n"
+_PARAGRAPHS = rf"(?m)^(?:.+\n)*.*{_MENTION}.*\n(?:.+\n)*\n?"
+
+LEAVING = {
+    ".env.example": _PARAGRAPHS,
+    "docker-compose*.yml": _LINES,
+    "*.md": _ROWS,
+    "docs/*.md": _ROWS,
+    "src/**/*.md": _ROWS,
+    "src/settings.py": _LINES,
+}
+"""What is deleted from which files: in Markdown, the rows of tables and the items of lists."""
 
 
 def take_out(tree: Path, service: Path) -> None:
-    """Replace the example: its folders, its migration, and the lines about it everywhere else.
+    """Delete the example: its folders, its migration, and the lines about it everywhere else.
 
     Args:
-        tree: the work tree.
-        service: the files of the small feature, laid out as in the work tree.
+        tree: the work tree, into which the files of the small feature have been copied.
+        service: these files, laid out as in the work tree.
 
     Raises:
         ToolError: something of yours imports the example, or a file does not look as expected.
@@ -49,35 +60,31 @@ def take_out(tree: Path, service: Path) -> None:
         raise ToolError(f"There is no src/{FEATURE} to replace: EXAMPLE=keep changes everything else.")
     for folder in ("src", "tests"):
         shutil.rmtree(tree / folder / FEATURE, ignore_errors=True)
+    (migration,) = (service / "migrations" / "versions").glob("*.py")
     versions = tree / "migrations" / "versions"
-    migrations.replace(versions, lambda path: FEATURE in path.name, service / "migrations" / "versions")
-    shutil.copytree(service, tree, dirs_exist_ok=True)
-    modules = {path.stem for path in (service / "src" / REPLACEMENT).glob("*.py")}
-    for path in (tree / "src" / "main.py", tree / "migrations" / "env.py"):
-        write(path, _with_replacement(path.read_text("utf-8"), modules))
-    if f"src.{REPLACEMENT}" not in (tree / "src" / "main.py").read_text("utf-8"):
+    migrations.replace(versions, FEATURE, versions / migration.name)
+    modules = "|".join(path.stem for path in (service / "src" / REPLACEMENT).glob("*.py"))
+    main = tree / "src" / "main.py"
+    for path in (main, tree / "migrations" / "env.py"):
+        edit(path, lambda text: _with_replacement(text, modules))
+    if f"src.{REPLACEMENT}" not in main.read_text("utf-8"):
         raise ToolError(
             f"src/main.py does not import the routes of src/{FEATURE}, where `make new` puts those of "
             f"src/{REPLACEMENT}: nothing was changed."
         )
-    _edit(tree / "src" / "main.py", _with_root_page)
-    _edit(tree / "src" / "settings.py", _without_settings)
-    _edit(
-        tree / "pyproject.toml",
-        lambda text: re.sub(rf'"([^"]*)\b{FEATURE}\b([^"]*)",', rf'"\1{REPLACEMENT}\2",', text),
-    )
-    _edit(tree / ".env.example", _without_paragraphs)
-    for path in tree.glob("docker-compose*.yml"):
-        _edit(path, _without_lines)
-    for path in [*tree.glob("*.md"), *tree.glob("docs/*.md"), *tree.glob("src/**/*.md")]:
-        _edit(path, _without_rows)
+    edit(main, _with_root_page)
+    layer = rf'"([^"]*)\b{FEATURE}\b([^"]*)",'
+    edit(tree / "pyproject.toml", lambda text: re.sub(layer, rf'"\1{REPLACEMENT}\2",', text))
+    for pattern, leaving in LEAVING.items():
+        for path in tree.glob(pattern):
+            write(path, re.sub(leaving, "", path.read_text("utf-8")))
+    edit(tree / "src" / "settings.py", _without_unused_field)
     _require_no_import(tree)
 
 
 def mentions(tree: Path) -> list[str]:
     """The files that still mention the example, such as your own text about it."""
-    found = [path.relative_to(tree).as_posix() for path, text in tracked(tree) if _MENTION.search(text)]
-    return [path for path in found if not path.startswith("template/")]
+    return [path.relative_to(tree).as_posix() for path, text in tracked(tree) if re.search(_MENTION, text)]
 
 
 def take_out_packages(tree: Path, project: str) -> None:
@@ -87,35 +94,22 @@ def take_out_packages(tree: Path, project: str) -> None:
     pyproject = tree / "pyproject.toml"
     text = pyproject.read_text("utf-8")
     for name in unneeded:
-        text = re.sub(rf'(?m)^    "{name}\b[^"-]*",.*\n', "", text)
-        text = re.sub(rf'"{name}\.\*", ', "", text)
+        text = re.sub(rf'(?m)^    "{name}\b[^"-]*",.*\n|"{name}\.\*", ', "", text)
     write(pyproject, text)
     for lock in ("requirements.txt", "requirements-dev.txt"):
-        path = tree / lock
-        write(path, locks.without(path.read_text("utf-8"), unneeded, project))
+        edit(tree / lock, lambda text: locks.without(text, unneeded, project))
 
 
-def _edit(path: Path, change: Callable[[str], str]) -> None:
-    write(path, change(path.read_text("utf-8")))
-
-
-def _with_replacement(text: str, modules: set[str]) -> str:
-    """Python that includes the new feature's modules instead of the example's."""
-    for module, name in re.findall(rf"(?m)^from src\.{FEATURE} import (\w+)(?: as (\w+))?", text):
-        if module not in modules:
-            text = re.sub(rf"(?m)^from src\.{FEATURE} import {module}\b.*\n", "", text)
-            text = re.sub(rf"\n?[ ]*\b{name or module}\.\w+,", "", text)
-    text = re.sub(rf"\b(_?){FEATURE}(?=_|\b)(?![ -][Dd]ashboard)", rf"\1{REPLACEMENT}", text)
-    return _with_sorted_imports(text)
-
-
-def _with_sorted_imports(text: str) -> str:
-    """The one-line imports from `src` in the order that ruff wants."""
+def _with_replacement(text: str, modules: str) -> str:
+    """Python that includes the new feature's modules instead of the example's; others, its page, leave."""
+    text = re.sub(rf"(?m)^.*\b(?:src\.{FEATURE} import |{FEATURE}_)(?!(?:{modules})\b)\w+.*\n", "", text)
+    text = re.sub(rf"\b{FEATURE}(?=_|\b)(?![ -][Dd]ashboard)", REPLACEMENT, text)
+    # ruff wants the one-line imports from `src` in order, and is not there to sort them.
     block = re.search(r"(?m)(^from src\..* import [^(\n]*\n)+", text)
     if not block:
         return text
     lines = sorted(block[0].splitlines(keepends=True), key=lambda line: line.split(" import "))
-    return text[: block.start()] + "".join(lines) + text[block.end() :]
+    return text.replace(block[0], "".join(lines))
 
 
 def _with_root_page(text: str) -> str:
@@ -123,45 +117,17 @@ def _with_root_page(text: str) -> str:
     text = re.sub(
         r'(?m)^    description=".*",$', '    description="Notes, and how many words they have.",', text
     )
-    anchor = re.search(r"(?m)^from src\.", text)
-    if not anchor or '"/"' in text:
+    if '"/"' in text:
         return text
-    head = (
-        text[: anchor.start()] + "from fastapi.responses import RedirectResponse\n\n" + text[anchor.start() :]
-    )
-    return head.rstrip("\n") + "\n" + ROOT_PAGE
+    imported = "from fastapi.responses import RedirectResponse\n\n"
+    return re.sub(r"(?m)^(?=from src\.)", imported, text, count=1).rstrip("\n") + "\n" + ROOT_PAGE
 
 
-def _without_settings(text: str) -> str:
-    """Settings without the fields of the example, and without imports that nothing uses then."""
-    lines = text.splitlines(keepends=True)
-    for node in reversed([node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.AnnAssign)]):
-        if _MENTION.search(ast.unparse(node.target)):
-            del lines[node.lineno - 1 : node.end_lineno]
-    text = "".join(lines)
-    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    for line in re.findall(r"(?m)^from \S+ import \w+$", text):
-        if line.split()[-1] not in used:
-            text = re.sub(rf"(?m)^{re.escape(line)}\n\n?", "", text)
+def _without_unused_field(text: str) -> str:
+    """`settings.py` without the import that only the example's settings needed."""
+    if "Field(" not in text:
+        text = text.replace("from pydantic import Field\n\n", "")
     return re.sub(r"\n{4,}", "\n\n\n", text)
-
-
-def _without_paragraphs(text: str) -> str:
-    kept = [part for part in text.split("\n\n") if not _MENTION.search(part)]
-    return "\n\n".join(kept).rstrip("\n") + "\n"
-
-
-def _without_lines(text: str) -> str:
-    return "".join(line for line in text.splitlines(keepends=True) if not _MENTION.search(line))
-
-
-def _without_rows(text: str) -> str:
-    """Markdown without the rows of tables and the items of lists that mention the example."""
-    return "".join(
-        line
-        for line in text.splitlines(keepends=True)
-        if not (line.startswith(("|", "- ")) and _MENTION.search(line))
-    )
 
 
 def _require_no_import(tree: Path) -> None:

@@ -1,7 +1,7 @@
 """The files of a work tree, as text."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -22,3 +22,11 @@ def write(path: Path, text: str) -> None:
     """Write a text file with the line endings that the text has."""
     if not path.exists() or path.read_bytes() != text.encode():
         path.write_bytes(text.encode())
+
+
+def edit(path: Path, change: Callable[[str], str]) -> bool:
+    """Write what a function makes of the file's text; return whether that differs."""
+    before = path.read_text("utf-8")
+    after = change(before)
+    write(path, after)
+    return after != before

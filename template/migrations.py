@@ -1,73 +1,49 @@
-"""Migrations that stood on the example's, on a chain without it."""
+"""Migrations without those of the example."""
 
-import ast
 import re
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
+from template.files import write
 from tools.console import ToolError
 
 
-class Migration(NamedTuple):
-    """A migration's file, its id, and the ids of those before it."""
-
-    path: Path
-    revision: str
-    down: tuple[str, ...]
-
-
-def replace(versions: Path, is_example: Callable[[Path], bool], replacement: Path) -> None:
-    """Delete the example's migrations, put one in their place, and chain all others behind it.
+def replace(versions: Path, example: str, replacement: Path) -> None:
+    """Delete the example's migrations; what was based on one is based on what that one was based on.
 
     Args:
         versions: the folder of the migrations.
-        is_example: whether a file is one of the example's.
-        replacement: the folder with the migration to put there.
+        example: what the names of the example's files contain.
+        replacement: the migration in this folder on which all others are based in the end.
 
     Raises:
-        ToolError: a migration does not say what it is based on.
+        ToolError: one of the example's does not say what it is based on, or has several such migrations.
     """
-    found = [_read(path) for path in sorted(versions.glob("*.py"))]
-    gone = {each.revision for each in found if is_example(each.path)}
-    for each in found:
-        if each.revision in gone:
-            each.path.unlink()
-    kept = [each for each in found if each.revision not in gone]
-    (first,) = (_read(path) for path in replacement.glob("*.py"))
-    shutil.copy2(first.path, versions)
-    tip = first.revision
-    for each in kept:
-        if not set(each.down) - gone:
-            _base_on(each, tip)
-            tip = _last_after(each.revision, kept)
+    first, _ = _ids(replacement)
+    parents = {}
+    for path in versions.glob(f"*{example}*.py"):
+        revision, down = _ids(path)
+        parents[revision] = down or first
+        path.unlink()
+    for path in versions.glob("*.py"):
+        if path == replacement:
+            continue
+        text = path.read_text("utf-8")
+        for _ in parents:  # as often as the example's may follow one another
+            for gone, parent in parents.items():
+                text = re.sub(rf"(?m)^((?:down_revision|Revises)\b.*)\b{gone}\b", rf"\g<1>{parent}", text)
+        text, roots = re.subn(r"(?m)^(down_revision\b[^=\n]*= )None$", rf'\g<1>"{first}"', text)
+        write(path, re.sub(r"(?m)^Revises:.*$", f"Revises: {first}", text) if roots else text)
 
 
-def _read(path: Path) -> Migration:
-    values = {}
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                if isinstance(target, ast.Name) and target.id in ("revision", "down_revision"):
-                    values[target.id] = ast.literal_eval(node.value)
-    if "revision" not in values or "down_revision" not in values:
+def _ids(path: Path) -> tuple[str, str | None]:
+    """A migration's id, and that of the one it is based on."""
+    found = dict(
+        re.findall(r"""(?m)^(revision|down_revision)\b[^=\n]*= ["']?(\w+)""", path.read_text("utf-8"))
+    )
+    try:
+        return found["revision"], None if found["down_revision"] == "None" else found["down_revision"]
+    except KeyError:
         raise ToolError(
-            f"migrations/versions/{path.name} has no revision and down_revision; nothing was changed."
-        )
-    down = values["down_revision"] or ()
-    return Migration(path, values["revision"], (down,) if isinstance(down, str) else tuple(down))
-
-
-def _base_on(migration: Migration, down: str) -> None:
-    text = migration.path.read_text("utf-8")
-    text = re.sub(r"(?m)^(down_revision\b[^=]*= ).*$", rf'\g<1>"{down}"', text)
-    text = re.sub(r"(?m)^Revises:.*$", f"Revises: {down}", text, count=1)
-    migration.path.write_text(text, "utf-8")
-
-
-def _last_after(revision: str, migrations: list[Migration]) -> str:
-    """The end of the chain that begins with a revision."""
-    while following := [each.revision for each in migrations if revision in each.down]:
-        revision = following[0]
-    return revision
+            f"migrations/versions/{path.name} needs a revision and one down_revision: "
+            "change that and commit. Nothing was changed."
+        ) from None

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from template import example, leftovers
-from template.files import tracked, write
+from template.files import edit, tracked, write
 from tools import docker, git, pidfile, project, runtime
 from tools.console import ToolError, say
 from tools.update import RECORD, Origin
 
 TITLE, SLUG = "Sales Dashboard", "sales-dashboard"
 """What the template itself is called; each occurrence is renamed."""
+
+SERVICE = Path(__file__).parent / "service"
+"""The files that a service begins with, laid out as in its work tree."""
 
 LONGEST_NAME = 40
 
@@ -128,18 +131,15 @@ def _confirmed() -> bool:
 
 def _transform(tree: Path, name: Name, *, keeps_example: bool) -> list[str]:
     """Make the changes in a work tree; return what the user should know about them."""
-    service = tree / "template" / "service"
-    for path in leftovers.leaving(tree):
-        if path != "template":
-            _delete(tree / path)
+    git.run("rm", "-r", "--quiet", "--", *leftovers.leaving(tree), cwd=tree)
+    unwanted = ("src", "tests", "migrations") if keeps_example else ()
+    shutil.copytree(
+        SERVICE, tree, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", *unwanted)
+    )
     if keeps_example:
-        for path in ("README.md", ".github"):
-            _copy(service / path, tree / path)
-        readme = tree / "README.md"
-        write(readme, readme.read_text("utf-8").replace("src/notes", f"src/{example.FEATURE}"))
+        edit(tree / "README.md", lambda text: text.replace("src/notes", f"src/{example.FEATURE}"))
     else:
-        example.take_out(tree, service)
-    _delete(tree / "template")
+        example.take_out(tree, SERVICE)
     leftovers.take_out_references(tree)
     if not keeps_example:
         example.take_out_packages(tree, SLUG)
@@ -149,26 +149,11 @@ def _transform(tree: Path, name: Name, *, keeps_example: bool) -> list[str]:
     return [f"{path} still mentions “{example.FEATURE}”." for path in example.mentions(tree)]
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    else:
-        shutil.copy2(source, target)
-
-
 def _rename(tree: Path, name: Name) -> None:
     for path, text in tracked(tree):
         write(path, text.replace(TITLE, name.title).replace(SLUG, name.slug))
-    pyproject = tree / "pyproject.toml"
     description = f'description = "{name.title}: an API and its workers"'
-    write(pyproject, re.sub("(?m)^description = .*$", lambda _: description, pyproject.read_text("utf-8")))
+    edit(tree / "pyproject.toml", lambda text: re.sub("(?m)^description = .*$", lambda _: description, text))
     settings = tree / ".env.example"
     text = settings.read_text("utf-8")
     compose_project = (
