@@ -5,8 +5,6 @@ import io
 import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,8 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import ROOT, wait_until
-from tools.ports import free_port
+from tests.kit.production_process import GUNICORN, Api, started
 
 LEAKS = re.compile(
     rb"Traceback|File \\?\"|/src/|site-packages|/tmp/|/dev/shm|sqlalchemy|sqlite|psycopg|pydantic|starlette"
@@ -41,45 +38,20 @@ class Answer:
         return self.headers.get("content-type") == "application/problem+json"
 
 
-class Server:
-    """Gunicorn with two workers on a free port."""
+class Server(Api):
+    """Gunicorn with two workers, driven byte by byte."""
 
     def __init__(self, folder: Path, environment: dict[str, str], app: str) -> None:
-        self.port = free_port()
         self.temp = folder / "api-tmp"
         self.temp.mkdir()
-        self._log = folder / "api.log"
         self._log_seen = 0
-        address = f"127.0.0.1:{self.port}"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "--bind", address, app],
-                cwd=ROOT,
-                env=environment | {"WEB_CONCURRENCY": "2", "TMPDIR": str(self.temp)},
-                stdout=log,
-                stderr=log,
-            )
-
-    def wait_until_ready(self) -> None:
-        """Wait until both workers accept requests."""
-
-        def ready() -> bool:
-            assert self.process.poll() is None, self._log.read_text()
-            with suppress(OSError):
-                return len(self.processes()) == 3 and self.get("/health/live").status == 200
-            return False
-
-        wait_until(ready, 60, "the API to be ready")
-        self.new_log()
-
-    def stop(self) -> None:
-        """Stop it as a supervisor does."""
-        self.process.terminate()
-        self.process.wait(60)
+        super().__init__(
+            folder, [*GUNICORN, app], environment | {"WEB_CONCURRENCY": "2", "TMPDIR": str(self.temp)}
+        )
 
     def new_log(self) -> str:
         """What was logged since the last call."""
-        with self._log.open("rb") as file:
+        with self.output.open("rb") as file:
             file.seek(self._log_seen)
             new = file.read()
         self._log_seen += len(new)
@@ -87,8 +59,7 @@ class Server:
 
     def processes(self) -> list[psutil.Process]:
         """The master and its workers."""
-        master = psutil.Process(self.process.pid)
-        return [master, *master.children()]
+        return [psutil.Process(self.process.pid), *self.workers()]
 
     def memory(self) -> int:
         """Resident memory of all its processes, in MiB."""
@@ -108,9 +79,9 @@ class Server:
                     connection.sendall(piece)
             return list(answers(connection))
 
-    def get(self, path: str) -> Answer:
-        """The answer to a plain GET."""
-        (answer,) = self.exchange(get(path))
+    def get(self, path: str, *headers: str) -> Answer:
+        """The answer to a GET with these header lines."""
+        (answer,) = self.exchange(get(path, *headers))
         return answer
 
     def assert_unharmed(self, processes: list[psutil.Process]) -> None:
@@ -173,9 +144,6 @@ def running_api(
     """
     environment = dict(os.environ) | {"ENVIRONMENT": "development"} | settings
     environment |= {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
-    server = Server(folder, environment, app)
-    try:
-        server.wait_until_ready()
+    with started(Server(folder, environment, app), workers=2) as server:
+        server.new_log()
         yield server
-    finally:
-        server.stop()

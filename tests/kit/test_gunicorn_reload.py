@@ -1,22 +1,18 @@
 """Gunicorn replaces its workers, or itself, under load, and no client notices."""
 
 import http.client
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.conftest import ROOT, wait_until
+from tests.conftest import wait_until
 from tests.kit.marked_processes import marked_processes
-from tools.ports import free_port
+from tests.kit.production_process import Api, running_api
 
 pytestmark = pytest.mark.slow  # updates under load
 
@@ -30,140 +26,91 @@ class Client(threading.Thread):
         super().__init__()
         self.answers = 0
         self.failures: list[str] = []
+        self.done = threading.Event()
         self._port, self._keeps_alive = port, keeps_alive
-        self._done = threading.Event()
 
     def run(self) -> None:
         """Send requests until told to stop."""
-        connection = None
-        while not self._done.wait(0.002):
-            connection = connection or http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        while not self.done.wait(0.002):
             try:
                 connection.request("GET", "/health/live")
                 response = connection.getresponse()
                 response.read()
-                if response.status != 200:
-                    self.failures.append(str(response.status))
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
-                connection = None
+                connection.close()
                 continue
             self.answers += 1
-            if response.will_close or not self._keeps_alive:
+            if response.status != 200:
+                self.failures.append(str(response.status))
+            if not self._keeps_alive:
                 connection.close()
-                connection = None
-
-    def stop(self) -> None:
-        """Send no more."""
-        self._done.set()
-        self.join()
+        connection.close()
 
 
-class Gunicorn:
-    """Gunicorn as in production, on SQLite, and clients that load it."""
+@contextmanager
+def load(api: Api) -> Iterator[list[Client]]:
+    """Clients that load an API while the block runs, and of whose requests none may fail."""
+    clients = [Client(api.port, keeps_alive=number % 2 == 0) for number in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.done.set()
+        for client in clients:
+            client.join()
+    assert [failure for client in clients for failure in client.failures] == []
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.port = free_port()
-        self._log = folder / "gunicorn.log"
-        self._pidfile = folder / "gunicorn.pid"
-        self._mark = str(folder)
-        bind = ["--bind", f"127.0.0.1:{self.port}", "--pid", str(self._pidfile)]
-        with self._log.open("wb") as log:
-            self._first = subprocess.Popen(
-                [Path(sys.executable).with_name("gunicorn"), "-c", "gunicorn.conf.py", *bind],
-                cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
-                env=environment | {"WEB_CONCURRENCY": str(WORKERS), "GUNICORN_TEST": self._mark},
-            )  # fmt: skip
-        self.clients = [Client(self.port, keeps_alive=number % 2 == 0) for number in range(4)]
 
-    def workers(self, master: int) -> set[int]:
-        """The workers that a master has."""
-        return {child.pid for child in psutil.Process(master).children() if child.pid != self._next_master()}
+def wait_for_answers(clients: list[Client], count: int = 20) -> None:
+    """Wait until every client got so many more."""
+    wanted = [(client, client.answers + count) for client in clients]
+    wait_until(lambda: all(client.answers >= least for client, least in wanted), 60, "answers")
 
-    def wait_for_workers(self, master: int, old: set[int]) -> None:
-        """Wait until a master has new workers and no old ones."""
 
-        def are_new() -> bool:
-            found = self.workers(master)
-            return len(found) == WORKERS and not found & old
+def wait_for_workers(api: Api, master: int, old: set[int]) -> None:
+    """Wait until a master has new workers and no old ones."""
 
-        wait_until(are_new, 60, f"new workers: {self._log.read_text()[-3000:]}")
+    def are_new() -> bool:
+        found = {child.pid for child in psutil.Process(master).children()}
+        return len(found) == WORKERS and not found & old
 
-    def start_load(self) -> int:
-        """Let the clients begin as soon as there is an answer; returns the master's process id."""
-        wait_until(self._answers, 60, "the first answer")
-        for client in self.clients:
-            client.start()
-        return self._first.pid
-
-    def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-            return True
-        return False
-
-    def next_master(self) -> int:
-        """The process id of the master that the first one has started."""
-        return wait_until(self._next_master, 60, "the next master")
-
-    def _next_master(self) -> int:
-        pidfile = self._pidfile.with_name("gunicorn.pid.2")
-        return int(pidfile.read_text() or 0) if pidfile.is_file() else 0
-
-    def wait_for_answers(self, count: int) -> None:
-        """Wait until every client got so many more."""
-        wanted = [client.answers + count for client in self.clients]
-        wait_until(
-            lambda: all(client.answers >= least for client, least in zip(self.clients, wanted, strict=True)),
-            60,
-            "answers",
-        )
-
-    def wait_for_end(self) -> None:
-        """Wait until the first master has ended."""
-        assert self._first.wait(60) == 0
-
-    def failures(self) -> list[str]:
-        """What went wrong for any client."""
-        for client in self.clients:
-            client.stop()
-        return [failure for client in self.clients for failure in client.failures]
-
-    def kill(self) -> None:
-        """End what is left."""
-        for client in self.clients:
-            if client.is_alive():
-                client.stop()
-        for process in marked_processes("GUNICORN_TEST", self._mark):
-            process.kill()
-        self._first.wait(10)
+    wait_until(are_new, 60, f"new workers: {api.output.read_text()[-3000:]}")
 
 
 @pytest.fixture
-def gunicorn(tmp_path: Path, environment: dict[str, str]) -> Iterator[Gunicorn]:
-    server = Gunicorn(tmp_path, environment)
-    yield server
-    server.kill()
+def api(tmp_path: Path, environment: dict[str, str]) -> Iterator[Api]:
+    environment |= {"GUNICORN_TEST": str(tmp_path)}
+    try:
+        with running_api(tmp_path, environment, WORKERS, "--pid", str(tmp_path / "pid")) as api:
+            yield api
+    finally:
+        for process in marked_processes("GUNICORN_TEST", str(tmp_path)):
+            process.kill()
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
-def test_workers_are_replaced_by_hup_without_a_failed_request(gunicorn: Gunicorn, times: int) -> None:
-    master = gunicorn.start_load()
-    for _ in range(times):
-        old = gunicorn.workers(master)
-        gunicorn.wait_for_answers(20)
-        os.kill(master, signal.SIGHUP)
-        gunicorn.wait_for_workers(master, old)
-        gunicorn.wait_for_answers(20)
-    assert gunicorn.failures() == []
+@pytest.mark.parametrize("times", [1, 10])
+def test_workers_are_replaced_by_hup_without_a_failed_request(api: Api, times: int) -> None:
+    with load(api) as clients:
+        for _ in range(times):
+            old = {worker.pid for worker in api.workers()}
+            wait_for_answers(clients)
+            api.process.send_signal(signal.SIGHUP)
+            wait_for_workers(api, api.process.pid, old)
+            wait_for_answers(clients)
 
 
-def test_a_new_gunicorn_takes_over_from_the_old_one_without_a_failed_request(gunicorn: Gunicorn) -> None:
-    old = gunicorn.start_load()
-    gunicorn.wait_for_answers(20)
-    os.kill(old, signal.SIGUSR2)
-    new = gunicorn.next_master()
-    gunicorn.wait_for_workers(new, set())
-    os.kill(old, signal.SIGTERM)
-    gunicorn.wait_for_end()
-    gunicorn.wait_for_answers(20)
-    assert gunicorn.failures() == []
+def test_a_new_gunicorn_takes_over_from_the_old_one_without_a_failed_request(
+    api: Api, tmp_path: Path
+) -> None:
+    with load(api) as clients:
+        wait_for_answers(clients)
+        api.process.send_signal(signal.SIGUSR2)
+        pidfile = tmp_path / "pid.2"
+        new = wait_until(lambda: int((pidfile.is_file() and pidfile.read_text()) or 0), 60, "the next master")
+        wait_for_workers(api, new, set())
+        assert api.stop() == 0
+        wait_for_answers(clients)

@@ -1,12 +1,23 @@
-"""The API is ready only while Redis answers and the database is at the newest migration."""
+"""The API is ready only while Redis answers and the database is migrated; its check finds out if it hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from src.kit import redis, settings
 from src.kit.database.engine import get_engine
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_until
+from tests.kit.production_process import Api, running_api
+
+FASTAPI = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["fastapi"]
+CHECK: list[str] = FASTAPI["healthcheck"]["test"]
 
 
 def test_it_is_ready_when_redis_answers_and_the_database_is_migrated(client: TestClient) -> None:
@@ -39,3 +50,24 @@ def test_a_migration_of_newer_code_does_not_stop_the_older_code(client: TestClie
     with get_engine().begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'of_the_future'"))
     assert client.get("/health/ready").status_code == 200
+
+
+def is_healthy(api: Api) -> bool:
+    command = [sys.executable, *(part.replace(":8000", f":{api.port}") for part in CHECK[2:])]
+    return subprocess.run(command, capture_output=True, env=os.environ, check=False).returncode == 0
+
+
+@pytest.mark.slow  # it waits until Gunicorn notices
+def test_a_hung_api_is_unhealthy_and_gunicorn_replaces_it(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    # Gunicorn gives the worker up after eight seconds: later than a check gives up.
+    with running_api(tmp_path, environment, 1, "--timeout", "8") as api:
+        assert is_healthy(api)
+        (worker,) = api.workers()
+        worker.send_signal(signal.SIGSTOP)
+        assert not is_healthy(api)
+        wait_until(lambda: not worker.is_running(), what="the end of the hung worker")
+        wait_until(lambda: api.output.read_text().count("Application startup complete") == 2, what="the next")
+        assert is_healthy(api)
+        assert api.stop() == 0

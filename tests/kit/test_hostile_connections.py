@@ -16,7 +16,10 @@ from tests.conftest import wait_until
 from tests.kit.hostile_server import Answer, Server, answers, assert_tells_nothing, running_api
 from tests.kit.impatient_app import MAX_BYTES
 
-pytestmark = pytest.mark.slow  # a corpus of hostile connections, which wait for time limits
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("unharmed"),
+]  # a corpus of hostile connections, which wait for time limits
 
 BEGIN = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -27,13 +30,6 @@ def server(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     app = "tests.kit.impatient_app:app"
     with running_api(folder, redis_server, f"sqlite:///{folder / 'app.db'}", app) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def unharmed(server: Server) -> Iterator[None]:
-    processes = server.processes()
-    yield
-    server.assert_unharmed(processes)
 
 
 def drip(server: Server, begin: bytes, drop: bytes) -> list[Answer]:

@@ -7,7 +7,7 @@ import pytest
 from tests.kit.hostile_requests import CASES, Hostile
 from tests.kit.hostile_server import Server, assert_tells_nothing, get, running_api
 
-pytestmark = pytest.mark.slow  # a corpus of hostile requests
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unharmed")]  # a corpus of hostile requests
 
 LAST = get("/health/live?last")
 
@@ -17,13 +17,6 @@ def server(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("hostile")
     with running_api(folder, redis_server, f"sqlite:///{folder / 'app.db'}") as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def unharmed(server: Server) -> Iterator[None]:
-    processes = server.processes()
-    yield
-    server.assert_unharmed(processes)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

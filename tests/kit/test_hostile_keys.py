@@ -10,7 +10,7 @@ import pytest
 from tests.kit.hostile_requests import request
 from tests.kit.hostile_server import Server, assert_tells_nothing, get, running_api
 
-pytestmark = pytest.mark.slow  # a corpus of hostile requests
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("unharmed")]  # a corpus of hostile requests
 
 KEY = "0123456789abcdef" * 3
 
@@ -26,13 +26,6 @@ def server(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     database_url = f"sqlite:///{folder / 'app.db'}"
     with running_api(folder, redis_server, database_url, API_KEYS=KEY) as server:
         yield server
-
-
-@pytest.fixture(autouse=True)
-def unharmed(server: Server) -> Iterator[None]:
-    processes = server.processes()
-    yield
-    server.assert_unharmed(processes)
 
 
 NO_KEYS = {

@@ -63,7 +63,7 @@ def read(response: httpx.Response) -> Samples:
 
 
 def samples(api: Api) -> Samples:
-    return read(api.get("/metrics"))
+    return read(api.ask("/metrics"))
 
 
 def value(api: Api, name: str, **labels: str) -> float:
@@ -86,7 +86,7 @@ def ended_jobs(api: Api) -> dict[tuple[str, str], float]:
 
 def ask(api: Api, times: int) -> None:
     for _ in range(times):
-        assert api.get("/health/live").status_code == 200
+        assert api.ask("/health/live").status_code == 200
 
 
 def is_replaced(api: Api, gone: psutil.Process) -> bool:
@@ -136,16 +136,16 @@ def test_in_development_it_reports_what_the_running_code_has_counted(
     with running_development_api(tmp_path, environment["REDIS_URL"], environment["DATABASE_URL"]) as api:
         ask(api, 3)
         assert live_requests(api) == 3
-        old = api.get("/version").json()["code"]
+        old = api.ask("/version").json()["code"]
         (tmp_path / "src" / "added.py").write_text("ADDED = True\n")
-        wait_until(lambda: api.get("/version").json()["code"] != old, what=api.output.read_text())
+        wait_until(lambda: api.ask("/version").json()["code"] != old, what=api.output.read_text())
         ask(api, 1)
         assert live_requests(api) == 1
 
 
 def test_clients_make_no_new_labels(api: Api) -> None:
     for number in range(5):
-        api.get(f"/nowhere/{number}")
+        api.ask(f"/nowhere/{number}")
     assert value(api, "http_requests_total", method="GET", route="(unmatched)", status="404") == 5
     assert not any("nowhere" in text for _, labels in samples(api) for pair in labels for text in pair)
 

@@ -80,8 +80,8 @@ def test_in_production_each_request_has_a_line_with_its_id_and_no_secret(
 ) -> None:
     with running_api(tmp_path, production, 1) as api:
         secret = {"X-Request-ID": "first", "Authorization": "Bearer topsecret"}
-        api.get("/health/live?api_key=topsecret", **secret)
-        api.get("/nowhere", **{"X-Request-ID": "second"})
+        api.ask("/health/live?api_key=topsecret", **secret)
+        api.ask("/nowhere", **{"X-Request-ID": "second"})
         api.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "Hang up" in api.output.read_text(), what="the reload")
         # The line of a request may be written after its answer has been read.
