@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 
 from tests.conftest import wait_until
-from tests.kit.hostile_server import Answer, Server, answers, assert_tells_nothing, running_api
+from tests.kit.hostile_server import Answer, Server, answers, assert_tells_nothing
 from tests.kit.impatient_app import MAX_BYTES
 
 pytestmark = [
@@ -21,15 +21,8 @@ pytestmark = [
     pytest.mark.usefixtures("unharmed"),
 ]  # a corpus of hostile connections, which wait for time limits
 
+SERVER = {"app": "tests.kit.impatient_app:app"}
 BEGIN = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@pytest.fixture(scope="module")
-def server(redis_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("impatient")
-    app = "tests.kit.impatient_app:app"
-    with running_api(folder, redis_server, f"sqlite:///{folder / 'app.db'}", app) as server:
-        yield server
 
 
 def drip(server: Server, begin: bytes, drop: bytes) -> list[Answer]:
