@@ -162,14 +162,14 @@ def test_a_job_out_of_memory_fails_with_the_reason_and_its_worker_lives(drill: D
 
 
 def test_a_job_over_its_timeout_fails_and_a_retry_with_more_time_succeeds(drill: Drill) -> None:
-    drill.running.make("prod", JOB_TIMEOUT="1", JOB_RETRIES="1")
-    rows = 60_000
+    drill.running.make("prod", JOB_TIMEOUT="4", JOB_RETRIES="1")  # plenty for the small ones
+    rows = 200_000
     content, figures = sales.generated(rows, next(seeds))
     with drill.in_flight():
         large = sales.upload(drill.running, content, "large.csv")["id"]
     found = drill.imports()[large]
     assert found["status"] == "failed"
-    assert "exceeded maximum timeout value (1 seconds)" in found["reason"]
+    assert "exceeded maximum timeout value (4 seconds)" in found["reason"]
     assert sales.shown(drill.running) == drill.expected
 
     drill.running.make("prod")
