@@ -32,6 +32,7 @@ format: ## Format the code
 bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
+schedule: ## Show what the schedules in the code run next
 new: ## Turn this clone into your own service: NAME="Order Service"
 update: ## Merge what is new in the template: FROM=url-or-folder
 api-key: ## Print the API key that production asks for: make -s api-key

@@ -46,7 +46,7 @@ def report(job_id: str, done: int, total: int | None, state: str = "running") ->
         logger.warning("Redis is away: progress of job %s not reported", job_id)
 
 
-def last(job_id: str) -> Progress | None:
+def get(job_id: str) -> Progress | None:
     """What a job reported last, None if there is no report or Redis is away."""
     try:
         return _read(get_redis().get(_key(job_id)))

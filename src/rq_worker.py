@@ -54,7 +54,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
     _step("signals", "SIGTERM and SIGINT let the running job finish, a second one kills it")
-    _step("queue", "%s, jobs as JSON", settings.rq_queue)
+    _step("queue", "%s, jobs as JSON", ", ".join(settings.rq_queues))
     return _supervise(settings) if settings.rq_worker_autoreload else _work()
 
 
@@ -71,7 +71,7 @@ def run_generation(generation: "Generation") -> None:
     worker.on_working = generation.working
     worker.on_quiet = generation.quiet
     if generation.ready(worker.stop):
-        worker.work()
+        worker.work(with_scheduler=True)
 
 
 def _supervise(settings: Settings) -> int:
@@ -99,7 +99,7 @@ def _work() -> int:
     _step("worker", "%s", worker.name)
     _step("auto-reload", "off")
     _step("monitor", "none")
-    worker.work()
+    worker.work(with_scheduler=True)
     return 0 if worker.stop_requested else CRASHED
 
 

@@ -219,12 +219,12 @@ def _is_broken(state: Mapping[str, Any]) -> bool:
     return state["State"] != "running" or state["Health"] not in ("", "healthy")
 
 
-def alembic(commands: Sequence[Sequence[str]]) -> int | None:
-    """Run Alembic in the development API, whose migrations are the host's; None if that is not running."""
+def in_api(*modules: Sequence[str]) -> int | None:
+    """Run Python modules in the development API, whose code is the host's; None if that is not running."""
     compose = Compose("dev")
     if compose.running() != "development":
         return None
-    for command in commands:
-        if code := compose.run("exec", "-T", "fastapi", "alembic", *command):
+    for module in modules:
+        if code := compose.run("exec", "-T", "fastapi", "python", "-m", *module):
             return code
     return 0

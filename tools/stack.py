@@ -12,6 +12,8 @@ from functools import partial
 from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, update, venv
 from tools.console import ToolError, say
 
+_UPGRADE = ["alembic", "upgrade", "head"]
+
 
 def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
     server = os.environ.get("SERVER", "")
@@ -64,38 +66,30 @@ def logs() -> int:
     return subprocess.run(["tail", "-n", "100", "-F", *files], cwd=project.ROOT, check=False).returncode
 
 
-def migrate() -> int:
-    """Bring the database to the newest migration."""
-    return _alembic(["upgrade", "head"])
-
-
 def migration() -> int:
     """Write a migration for what has changed in the models."""
     name = os.environ.get("NAME", "").strip()
     if not name:
         raise ToolError('The migration needs a name: make migration NAME="add a column for discounts".')
-    if code := _alembic(["upgrade", "head"], ["revision", "--autogenerate", "-m", name]):
+    if code := _in_stack(_UPGRADE, ["alembic", "revision", "--autogenerate", "-m", name]):
         return code
     return _format("migrations")  # here and not as Alembic's hook: the image in which it may run has no ruff
 
 
-def _alembic(*commands: list[str]) -> int:
+def _in_stack(*modules: list[str]) -> int:
     chosen = runtime.choose(os.environ)
     project.set_up()
     if chosen.name == "docker":
-        code = docker.alembic(commands)
-        if code is not None:
+        if (code := docker.in_api(*modules)) is not None:
             return code
         say("The development stack does not run on Docker: using SQLite in data/app.db.")
     python = venv.ensure()
     environment = project.environment()
     environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
-    for command in commands:
-        run = subprocess.run(
-            [python, "-m", "alembic", *command], cwd=project.ROOT, env=environment, check=False
-        )
-        if run.returncode:
-            return run.returncode
+    for module in modules:
+        command: list[str] = [str(python), "-m", *module]
+        if code := subprocess.run(command, cwd=project.ROOT, env=environment, check=False).returncode:
+            return code
     return 0
 
 
@@ -161,7 +155,8 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
-    "down": down, "logs": logs, "migrate": migrate, "migration": migration,
+    "down": down, "logs": logs, "migration": migration,
+    "migrate": partial(_in_stack, _UPGRADE), "schedule": partial(_in_stack, ["src.kit.queue.upcoming"]),
     "test": partial(tests.run, "not slow and not e2e"), "test-all": test_all,
     "check": check, "format": partial(_format, "."), "bench": partial(_in_venv, "bench"), "lock": lock,
     "api-key": api_key,

@@ -51,7 +51,7 @@ class KitSettings(BaseSettings):
 
     max_upload_mb: int = Field(default=50, ge=1)
 
-    rq_queue: str = "default"
+    rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("high", "default", "low"), min_length=1)
     rq_worker_autoreload: bool = False
     rq_worker_check_interval: float = Field(default=2.0, gt=0)  # seconds
     rq_worker_heartbeat_file: Path | None = None
@@ -86,7 +86,7 @@ class KitSettings(BaseSettings):
             raise value
         return value
 
-    @field_validator("api_keys", "allowed_hosts", "cors_origins", mode="before")
+    @field_validator("api_keys", "allowed_hosts", "cors_origins", "rq_queues", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split a list, whose items are separated by commas or whitespace."""

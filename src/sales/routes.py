@@ -1,16 +1,18 @@
 """The API of the sales feature."""
 
+import json
 import uuid
+from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
 from sse_starlette import EventSourceResponse
 
+from src import progress_manager
 from src.kit.web.body_limit import too_large
 from src.kit.web.event_stream import stream_changes
 from src.kit.web.problems import Problem
-from src.progress_manager import news
 from src.sales import imports
 from src.sales.jobs import retry_import, run_import
 from src.sales.models import GroupBy, SalesImport, Status
@@ -70,15 +72,20 @@ def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportV
 
 @router.get("/imports/{import_id}/events", response_class=EventSourceResponse)
 def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
-    """The import as server-sent events of type `progress`, one for each change, until it has ended."""
+    """The import as server-sent events of type `progress`, one for each change, until it has ended.
+
+    Events of type `report` are what its job has reported, in rows of the file: `done`, `total` and `state`.
+    """
 
     def look() -> dict[str, str]:
-        return {"progress": get_import(import_id).model_dump_json()}
+        view = get_import(import_id).model_dump_json()
+        report = progress_manager.get(str(import_id))  # after the row, so that the last one is not missed
+        return ({"report": json.dumps(asdict(report))} if report else {}) | {"progress": view}
 
     look()  # a 404 where there is no such import
     return stream_changes(
         look,
-        news(str(import_id), at_least_every=0.5),
+        progress_manager.news(str(import_id), at_least_every=0.5),
         ended=lambda sent: ImportView.model_validate_json(sent["progress"]).finished_at is not None,
     )
 

@@ -5,17 +5,9 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    StringConstraints,
-    ValidationError,
-    ValidationInfo,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo
 
 MAX_AMOUNT = 10**8  # of a row: SQLite adds up millionths of it in 64 bits
 
@@ -74,14 +66,12 @@ def _undo_float(code: str) -> str:
     return code[:-2] if code.endswith(".0") and code[:-2].isdecimal() else code
 
 
-def _text(max_length: int, min_length: int = 1) -> StringConstraints:
+def _text(max_length: int, min_length: int = 1) -> Any:
     printable = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
-    return StringConstraints(
-        strip_whitespace=True, min_length=min_length, max_length=max_length, pattern=printable
-    )
+    return Field(min_length=min_length, max_length=max_length, pattern=printable)
 
 
-class SalesRow(BaseModel):
+class SalesRow(BaseModel, str_strip_whitespace=True):
     """A line of an invoice, converted from the text of its cells."""
 
     line: int

@@ -13,6 +13,8 @@ from sqlalchemy.exc import OperationalError
 from src.kit.queue import durable
 from src.kit.queue.durable import durable_job
 from src.kit.queue.enqueue import _sweeps, find_job, get_queue
+from src.kit.queue.job import RobustJob
+from src.kit.redis import get_redis
 
 ROW = uuid.UUID(int=1)
 ran: list[str] = []
@@ -29,7 +31,7 @@ def _give_up(row_id: uuid.UUID, reason: str) -> None:
     given_up.append((row_id, reason))
 
 
-@durable_job(_unfinished, _give_up)
+@durable_job(_unfinished, _give_up, backoff=[0])
 def work(row_id: str) -> None:
     """Fails once with an error that quotes a statement, if the test says so."""
     ran.append(row_id)
@@ -49,9 +51,9 @@ def nothing_noted(stack: dict[str, str]) -> None:
 
 def run_all() -> None:
     """Run what is in the queue, in this process."""
-    SimpleWorker([get_queue()], connection=get_queue().connection, serializer=get_queue().serializer).work(
-        burst=True
-    )
+    SimpleWorker(
+        [get_queue()], connection=get_redis(), serializer=get_queue().serializer, job_class=RobustJob
+    ).work(burst=True)
 
 
 def test_a_row_runs_under_its_id() -> None:
@@ -107,3 +109,14 @@ def test_while_redis_is_away_accepting_goes_on(
     get_queue().connection.connection_pool.disconnect()
     work.enqueue(ROW)
     assert "stored and will be enqueued later" in caplog.text
+
+
+def test_a_job_that_takes_the_database_down_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.kit.limits.OUTAGE_WAIT", 0)
+    error = OperationalError("", {}, Exception("server closed the connection"))
+    error.statement = None
+    _errors[str(ROW)] = error
+    work.enqueue(ROW)
+    run_all()
+    assert len(ran) == 5 + 1 + 3, "five that don't count, the first one that does, and JOB_RETRIES more"
+    assert "attempts ended in an outage" in given_up[0][1]

@@ -32,8 +32,9 @@ def test_every_setting_can_name_a_file_and_every_mistake_is_reported(monkeypatch
     [
         ("max_upload_mb", b"7\n", 7),
         ("debug", b"true", True),
-        ("rq_queue", b" two words \n\n", " two words "),
-        ("rq_queue", b"", "default"),
+        ("redis_url", b"redis://a b \n\n", "redis://a b "),
+        ("log_level", b"", "info"),
+        ("rq_queues", b"urgent,other", ("urgent", "other")),
         ("allowed_hosts", b"a.example\nb.example\n", ("a.example", "b.example")),
         ("cors_origins", b"https://a.example, https://b.example", ("https://a.example", "https://b.example")),
     ],

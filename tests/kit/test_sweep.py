@@ -12,7 +12,7 @@ def test_however_many_workers_look_at_once_only_one_sweeps(stack: dict[str, str]
 
     def look(number: int) -> None:
         begin.wait()
-        maintenance.run_round(job_queue.get_queue(), f"worker-{number}", lambda: swept.append(number))
+        maintenance.run_round([job_queue.get_queue()], f"worker-{number}", lambda: swept.append(number))
 
     threads = [threading.Thread(target=look, args=(number,)) for number in range(8)]
     for thread in threads:

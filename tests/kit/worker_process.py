@@ -172,9 +172,11 @@ class Workers:
 
     def registered(self) -> list[dict[str, str]]:
         """The hashes of the workers that are registered and alive."""
-        hashes: list[Any] = [self.redis.hgetall(key) for key in self.hashes()]
+        hashes: list[Any] = [
+            self.redis.hgetall(key) | {b"name": key.removeprefix(b"rq:worker:")} for key in self.hashes()
+        ]
         decoded = [{name.decode(): value.decode() for name, value in fields.items()} for fields in hashes]
-        return [fields for fields in decoded if fields and "death" not in fields]
+        return [fields for fields in decoded if "birth" in fields and "death" not in fields]
 
     def let_time_pass(self) -> None:
         """Make every job that runs, or is on its way to a worker, look as if it had been there for a day."""

@@ -214,7 +214,11 @@ def test_events_tell_the_progress_until_the_end(client: TestClient, worker: obje
     import_id = upload(client, data).json()["id"]
     with client.stream("GET", f"{IMPORTS}/{import_id}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
-        views = [json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:")]
+        events = "\n".join(stream.iter_lines()).strip().split("\n\n")
+    sent = [dict(line.split(": ", 1) for line in event.splitlines() if ": " in line) for event in events]
+    views = [json.loads(event["data"]) for event in sent if event.get("event") == "progress"]
+    reports = [json.loads(event["data"]) for event in sent if event.get("event") == "report"]
+    assert (reports[-1]["done"], reports[-1]["total"]) == (8_000, 8_000)
     assert views[-1]["status"] == "finished"
     done = [view["rows_done"] for view in views]
     assert done == sorted(done)

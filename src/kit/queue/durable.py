@@ -10,7 +10,7 @@ from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.kit.queue.enqueue import enqueue, find_job, in_hand, sweep
+from src.kit.queue.enqueue import JobOptions, enqueue, find_job, in_hand, sweep
 from src.kit.redis import REDIS_AWAY
 
 logger = logging.getLogger(__name__)
@@ -29,12 +29,14 @@ class DurableJob:
         function: Callable[[str], None],
         unfinished: Callable[[datetime], Iterable[uuid.UUID]],
         give_up: Callable[[uuid.UUID, str], None],
+        options: JobOptions,
     ) -> None:
         self.__doc__ = function.__doc__
         self._function = function
         self._name = f"{function.__module__}.{function.__name__}"
         self._unfinished = unfinished
         self._give_up = give_up
+        self._options = options
         sweep(self.enqueue_lost)
 
     def __call__(self, row_id: str) -> None:
@@ -44,7 +46,8 @@ class DurableJob:
     def enqueue(self, row_id: uuid.UUID) -> None:
         """Enqueue the job of a committed row; while Redis is away, a worker does it later."""
         try:
-            enqueue(self._name, str(row_id), job_id=str(row_id), on_failure=_note_failure)
+            id_ = str(row_id)
+            enqueue(self._name, id_, job_id=id_, on_failure=_note_failure, options=self._options)
         except REDIS_AWAY:
             logger.warning("Redis is away: %s is stored and will be enqueued later", row_id)
 
@@ -71,7 +74,9 @@ class DurableJob:
 
 
 def durable_job(
-    unfinished: Callable[[datetime], Iterable[uuid.UUID]], give_up: Callable[[uuid.UUID, str], None]
+    unfinished: Callable[[datetime], Iterable[uuid.UUID]],
+    give_up: Callable[[uuid.UUID, str], None],
+    **options: Any,
 ) -> Callable[[Callable[[str], None]], DurableJob]:
     """Decorator: make a function that works on a row a job, with `enqueue` to be called after the commit.
 
@@ -80,8 +85,9 @@ def durable_job(
     Args:
         unfinished: returns the ids of the rows accepted before a time whose work has not ended.
         give_up: called with a row's id and a reason when the last attempt has failed.
+        options: of `JobOptions`, such as `queue="low"`.
     """
-    return lambda function: DurableJob(function, unfinished, give_up)
+    return lambda function: DurableJob(function, unfinished, give_up, JobOptions(**options))
 
 
 def _note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trace: Any) -> None:

@@ -1,11 +1,16 @@
-"""The queue, and how a job gets into it."""
+"""The queues, and how a job gets into one."""
 
 import logging
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
 
+from redis import Redis
+from redis.client import Pipeline
 from rq import Callback, Queue, Retry
+from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
@@ -17,14 +22,56 @@ from src.kit.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_QUEUE = "default"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _sweeps: list[Callable[[], None]] = []
 
 
-@lru_cache
-def get_queue() -> Queue:
-    """The queue. Arguments are stored as JSON, so nothing from Redis is ever unpickled."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobOptions:
+    """How the jobs of a function run.
+
+    Attributes:
+        queue: the queue that they wait in.
+        retries: how often a job that crashed is tried again; by default `JOB_RETRIES`.
+        backoff: seconds before each further attempt, of which the last counts for all that follow; each time
+            is changed at random by up to a fifth, so that jobs that failed together don't return together.
+        timeout: seconds that one attempt may take; by default `JOB_TIMEOUT`.
+    """
+
+    queue: str = DEFAULT_QUEUE
+    retries: int | None = None
+    backoff: Sequence[float] = (1, 10, 60)
+    timeout: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.retries or 0) < 0 or not self.backoff or min(self.backoff) < 0 or (self.timeout or 1) < 1:
+            raise ValueError("a job needs retries >= 0, a backoff of seconds >= 0 and a timeout >= 1 second")
+
+    def retry(self) -> Retry | None:
+        """RQ's form of the attempts."""
+        retries = get_settings().job_retries if self.retries is None else self.retries
+        waits = [round(wait * random.uniform(0.8, 1.2)) for wait in self.backoff]  # noqa: S311
+        return Retry(max=retries, interval=waits[: max(retries - 1, 0)] + waits[-1:]) if retries else None
+
+
+def job(**options: Any) -> Callable[[Function], Function]:
+    """Decorator: `enqueue` uses these `JobOptions`, such as `@job(retries=5, queue="low")`."""
+
+    def decorate(function: Function) -> Function:
+        function.job_options = JobOptions(**options)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+@cache
+def get_queue(name: str = DEFAULT_QUEUE) -> Queue:
+    """The queue of this name. Arguments are stored as JSON, so nothing from Redis is ever unpickled."""
     return Queue(
-        get_settings().rq_queue,
+        name,
         connection=get_redis(),
         serializer=JSONSerializer,
         job_class=RobustJob,
@@ -32,37 +79,61 @@ def get_queue() -> Queue:
     )
 
 
+def get_queues() -> list[Queue]:
+    """The queues in `RQ_QUEUES`, in the order in which the workers of this process serve them."""
+    return [get_queue(name) for name in get_settings().rq_queues]
+
+
 def enqueue(
-    function: Callable[..., Any] | str, *args: Any, job_id: str, on_failure: Callable[..., Any]
+    function: Callable[..., Any] | str,
+    *args: Any,
+    queue: str | None = None,
+    job_id: str | None = None,
+    on_failure: Callable[..., Any] | None = None,
+    options: JobOptions | None = None,
+    pipeline: Pipeline | None = None,
 ) -> Job:
-    """Put a job into the queue; it is retried if it crashes, and logs under the request's id.
+    """Put a job into its queue; it is retried if it crashes, and logs under the request's id.
 
     Args:
         function: the job, or its dotted name; it must be idempotent, since it runs again after a crash or
             the loss of its worker.
         args: its arguments, which must be valid JSON.
-        job_id: the job's id; it replaces a job that waits or runs under this id.
+        queue: the queue, if not the one of the options.
+        job_id: the job's id, by default a random one; it replaces a job that waits or runs under this id.
         on_failure: called with the arguments of an RQ failure callback once the last attempt has failed.
+        options: by default those of the function's decorator.
+        pipeline: makes it part of a transaction.
 
     Raises:
+        ValueError: no worker serves the queue.
         redis.exceptions.ConnectionError: Redis is away; a sweep has to enqueue the work later.
     """
-    settings = get_settings()
-    return get_queue().enqueue(
+    how = options or getattr(function, "job_options", None) or JobOptions()
+    name = queue or how.queue
+    served = get_settings().rq_queues
+    if name not in served and not get_redis().scard(f"rq:workers:{name}"):
+        raise ValueError(f"no worker serves the queue {name!r}: RQ_QUEUES is {','.join(served)}")
+    return get_queue(name).enqueue(
         function,  # type: ignore[type-var]
         *args,
         job_id=job_id,
-        retry=Retry(max=settings.job_retries) if settings.job_retries else None,
-        on_failure=Callback(on_failure),
+        job_timeout=how.timeout,
+        retry=how.retry(),
+        on_failure=on_failure and Callback(on_failure),
         meta={"request_id": request_id.current() or request_id.new()},
         result_ttl=3600,
         failure_ttl=7 * 24 * 3600,
+        pipeline=pipeline,
     )
 
 
 def find_job(job_id: str) -> Job | None:
     """The job with this id, or None if Redis has none."""
-    return get_queue().fetch_job(job_id)
+    try:
+        return RobustJob.fetch(job_id, connection=get_redis(), serializer=JSONSerializer)
+    except NoSuchJobError:
+        return None
 
 
 def forget_job(job_id: str) -> None:
@@ -76,21 +147,28 @@ def forget_job(job_id: str) -> None:
 
 
 def in_hand() -> set[str]:
-    """The ids of all jobs that are in the queue, on their way to a worker, or running.
+    """The ids of all jobs that are in a queue, on their way to a worker, running, or waiting for a retry.
 
     The status in a job's hash is not enough: the job may have been enqueued again since.
     """
-    queue = get_queue()
-    with queue.connection.pipeline(transaction=True) as pipeline:  # a job that moves meanwhile is not missed
-        pipeline.lrange(queue.key, 0, -1)
-        pipeline.lrange(queue.intermediate_queue_key, 0, -1)
-        pipeline.zrange(queue.started_job_registry.key, 0, -1)
-        waiting, on_their_way, running = pipeline.execute()
-    return {
-        *map(as_text, waiting),
-        *map(as_text, on_their_way),
-        *map(queue.started_job_registry.parse_job_id, running),
-    }
+    queues = [get_queue(name) for name in all_queue_names(get_redis())]
+    with get_redis().pipeline(transaction=True) as pipeline:  # a job that moves meanwhile is not missed
+        for queue in queues:
+            pipeline.lrange(queue.key, 0, -1)
+            pipeline.lrange(queue.intermediate_queue_key, 0, -1)
+            for registry in (
+                queue.started_job_registry, queue.scheduled_job_registry, queue.deferred_job_registry
+            ):  # fmt: skip
+                pipeline.zrange(registry.key, 0, -1)
+        found = pipeline.execute()
+    # An entry of a running job has the id of its execution behind a colon.
+    return {as_text(entry).partition(":")[0] for entries in found for entry in entries}
+
+
+def all_queue_names(redis: Redis) -> list[str]:
+    """The names of the queues that are served here or known to Redis; other workers may serve those."""
+    known = {as_text(key).removeprefix("rq:queue:") for key in redis.smembers("rq:queues")}
+    return sorted(known | set(get_settings().rq_queues))
 
 
 def sweep(function: Callable[[], None]) -> Callable[[], None]:

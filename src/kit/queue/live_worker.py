@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from redis import Redis
-from rq import Worker
+from rq import Queue, Worker
 from rq.exceptions import DeserializationError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
@@ -17,6 +18,8 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from src.kit.queue import durations, maintenance
+from src.kit.queue.job import RobustJob
+from src.kit.queue.scheduler import Scheduler
 from src.kit.redis import REDIS_AWAY
 from src.reload.wakeup import Wakeup
 
@@ -41,7 +44,10 @@ class LiveWorker(Worker):
     - While Redis is away it waits, and registers again if Redis has forgotten it.
     - Its maintenance recovers within a minute what dead workers left behind (`maintenance`).
     - Its hash in Redis has the fields `code` and `loaded_at`.
+    - RQ's scheduler runs in a thread (`scheduler`).
     """
+
+    job_class = RobustJob
 
     def __init__(
         self,
@@ -57,18 +63,21 @@ class LiveWorker(Worker):
         """Prepare; `work` runs it.
 
         Args:
-            queues: the queue.
+            queues: the queues, or their names, by priority.
             name: unique among all workers; by default the host's name and a random suffix.
             code: fingerprint of the code.
             loaded_at: when the code was loaded.
             sweep: called in maintenance, every few seconds by one of all workers.
             heartbeat_file: touched at each heartbeat that Redis has accepted, for health checks.
         """
-        kwargs = {"job_monitoring_interval": HEARTBEAT, "worker_ttl": TIME_TO_LIVE} | kwargs
+        kwargs = {
+            "job_monitoring_interval": HEARTBEAT,
+            "worker_ttl": kwargs.get("default_worker_ttl", TIME_TO_LIVE),
+            "maintenance_interval": maintenance.INTERVAL,
+        } | kwargs
         super().__init__(queues, name or f"{socket.gethostname()}-{uuid4().hex[:8]}", *args, **kwargs)
-        self.maintenance_interval = maintenance.INTERVAL
         # The first maintenance is in a second, after the first jobs.
-        since = timedelta(seconds=maintenance.INTERVAL - 1)
+        since = timedelta(seconds=self.maintenance_interval - 1)
         self.last_cleaned_at = now() - since  # type: ignore[assignment]
         self.on_working: Callable[[], object] = lambda: None
         """Called once the worker is registered."""
@@ -79,6 +88,8 @@ class LiveWorker(Worker):
         self._stop = Wakeup()
         """Set when the worker is asked to stop; it ends every pause."""
         self._is_redis_away = False
+        self._killed_with: int | None = None
+        self._scheduler: Scheduler | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Register, as soon as Redis answers."""
@@ -92,6 +103,14 @@ class LiveWorker(Worker):
             else:
                 self.on_working()
                 return
+
+    def _start_scheduler(self, burst: bool = False, *_args: Any, **_kwargs: Any) -> None:
+        scheduler = Scheduler(self.name, self.queues, self.connection, self._stop)
+        if burst:
+            scheduler.run_once()
+        else:
+            scheduler.start()
+            self._scheduler = scheduler
 
     def unsubscribe(self) -> None:
         """Listen to no more commands. RQ stops the thread last, and then has to wait until it wakes up."""
@@ -116,9 +135,9 @@ class LiveWorker(Worker):
         return super().serialize() | {"code": self._code, "loaded_at": loaded_at}
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002
-        """Stay registered for `TIME_TO_LIVE`."""
+        """Stay registered for `worker_ttl` seconds."""
         with contextlib.suppress(*REDIS_AWAY):
-            super().heartbeat(TIME_TO_LIVE, pipeline)
+            super().heartbeat(self.worker_ttl, pipeline)
             if pipeline is None:
                 self._touch_heartbeat_file()
 
@@ -140,16 +159,22 @@ class LiveWorker(Worker):
         """Heartbeat, registration and maintenance of an idle worker."""
         self.set_state(WorkerStatus.IDLE)
         self.heartbeat()
-        if not self.connection.hexists(self.key, "birth"):
+        if self.birth_date and not self.connection.hexists(self.key, "birth"):
             self.connection.hset(self.key, mapping=self.serialize())  # type: ignore[arg-type]
             self.connection.sadd(self.redis_workers_keys, self.key)
-            self.connection.sadd(f"rq:workers:{self.queues[0].name}", self.key)
+            for queue in self.queues:
+                self.connection.sadd(f"rq:workers:{queue.name}", self.key)
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002
         """Seconds for which the job counts as running without another heartbeat."""
-        return TIME_TO_LIVE
+        return int(max(self.worker_ttl, self.job_monitoring_interval + TIME_TO_LIVE - HEARTBEAT))
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        """The job's process has died: note how much memory it had."""
+        self._killed_with = rusage and rusage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
 
     def handle_job_success(self, job: Job, *args: Any, **kwargs: Any) -> None:
         """The job has finished: record and count it."""
@@ -161,9 +186,20 @@ class LiveWorker(Worker):
         super().handle_job_retry(job, *args, **kwargs)
         self._count(job, _failed_or_retried(job))
 
-    def handle_job_failure(self, job: Job, *args: Any, **kwargs: Any) -> None:
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: Any = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
         """The job has failed, or its process has died: retry it while it has retries left, and count it."""
-        super().handle_job_failure(job, *args, **kwargs)
+        if self._killed_with is not None:
+            exc_string += f"it had {self._killed_with / 2**20:.0f} MiB of memory"
+            self.log.warning("Job %s: %s", job.id, exc_string)
+            self._killed_with = None
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
         self._count(job, _failed_or_retried(job))
 
     def _count(self, job: Job, outcome: durations.Outcome) -> None:
@@ -180,6 +216,9 @@ class LiveWorker(Worker):
 
     def teardown(self) -> None:
         """Unregister; without Redis, that is left to the maintenance of other workers."""
+        self._stop.set()
+        if self._scheduler:
+            self._scheduler.join()
         with contextlib.suppress(*REDIS_AWAY):
             super().teardown()  # type: ignore[no-untyped-call]
 
@@ -187,11 +226,9 @@ class LiveWorker(Worker):
         """Recover what dead workers left behind; an outage of Redis leaves it to the next round."""
         self.last_cleaned_at = now()  # type: ignore[assignment]
         try:
-            maintenance.run_round(self.queues[0], self.name, self._sweep)
+            maintenance.run_round(self.queues, self.name, self._sweep, self._exc_handlers)
         except REDIS_AWAY:
             return
-        except Exception:
-            self.log.exception("Worker %s: maintenance failed; the next round tries again", self.name)
 
     def _say_redis_is(self, *, away: Exception | None) -> None:
         if away and not self._is_redis_away:

@@ -5,7 +5,7 @@ import importlib
 
 from src.kit import limits
 from src.kit.database.engine import begin_job
-from src.kit.queue.enqueue import get_queue, run_sweeps
+from src.kit.queue.enqueue import get_queue, get_queues, run_sweeps
 from src.kit.queue.worker import RobustWorker
 from src.kit.redis import get_redis
 from src.kit.running import SRC, running_code
@@ -25,7 +25,7 @@ def make_worker() -> RobustWorker:
     loaded = running_code()
     grace = get_settings().worker_stop_grace_period
     return RobustWorker(
-        get_queue(),
+        get_queues(),
         connection=get_redis(),
         serializer=get_queue().serializer,
         code=loaded.code,

@@ -13,10 +13,11 @@ from typing import Any
 
 from rq import Queue
 from rq.job import Job
-from rq.utils import as_text, get_version
+from rq.utils import get_version, now
 
 from src.kit import request_id
 from src.kit.queue.blocking_pop import BlockingPop
+from src.kit.queue.job import fetch_or_fail
 from src.kit.queue.lifeline import die_with
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
 from src.kit.redis import REDIS_AWAY
@@ -35,8 +36,8 @@ class RobustWorker(LiveWorker):
     """RQ's forking worker, with these differences:
 
     - It stops safely. RQ's raises an exception in the signal handler, which strands a job that was taken but
-      not begun. This one notes the request, has Redis wake the waiting connection (`CLIENT UNBLOCK`, which
-      does nothing if a job is already on its way), runs the job that it may have got, and exits. A second
+      not begun. This one notes the request, ends its wait (`BlockingPop`), runs the job that it may have got,
+      and exits. A second
       signal kills the job, and so does `stop_timeout`; another worker runs it again.
     - A job dies with its worker (`lifeline`), and is recovered within a minute (`maintenance`).
     """
@@ -57,13 +58,15 @@ class RobustWorker(LiveWorker):
         super().__init__(*args, **kwargs)
         self.on_quiet: Callable[[], object] = lambda: None
         """Called in another thread once no further job begins; one may still be running."""
-        self._waiting = BlockingPop(self.queues[0], POP_TIMEOUT)
+        self._waiting = BlockingPop(self.connection, self._stop)
         self._before_job = before_job
         self._stop_timeout = stop_timeout
         self._stop_signal_at: float | None = None
         self._takes_jobs = False
-        self._popped: str | None = None
+        self._popped: tuple[str, Queue] | None = None
+        self._queue: Queue | None = None
         self._job_start: int | None = None
+        self._began: int | None = None
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Register; from now on the worker stops when it is asked to."""
@@ -85,6 +88,7 @@ class RobustWorker(LiveWorker):
         """Signal handler: stop; a second signal kills the job, too, which another worker then runs again."""
         if self._stop_signal_at is None:
             self._stop_signal_at = time.monotonic()
+            self._shutdown_requested_date = now()
             self.stop()
         elif time.monotonic() - self._stop_signal_at >= REPEATED_SIGNAL:
             self.kill_horse()
@@ -95,13 +99,12 @@ class RobustWorker(LiveWorker):
         self._stop.wait()
         stop_by = time.monotonic() + (self._stop_timeout or 0)
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
-        while self._takes_jobs:
-            with contextlib.suppress(*REDIS_AWAY):
-                self._waiting.interrupt()
-            if self._has_job_begun():
-                break
+        while self._takes_jobs and not self._has_job_begun():
             time.sleep(0.002)
         self.on_quiet()
+        if self._shutdown_requested_date:
+            with contextlib.suppress(*REDIS_AWAY):
+                self.set_shutdown_requested_date()  # type: ignore[no-untyped-call]
         if self._stop_timeout is not None:
             time.sleep(max(0.0, stop_by - time.monotonic()))
             if self._horse_pid:
@@ -127,14 +130,21 @@ class RobustWorker(LiveWorker):
         while not self._stop_requested:
             try:
                 self._show_idle()
-                job = self._take_job(blocking=timeout is not None)
+                left = POP_TIMEOUT if deadline is None else max(0, deadline - time.monotonic())
+                taken = self._take_job(timeout and min(left, POP_TIMEOUT))
                 self._say_redis_is(away=None)
                 backoff = 0.25
-                if job:
+                if taken:
+                    job, queue = taken
                     # Also in the job's forked process; a job without a request uses its own id.
                     request_id.use(str(job.meta.get("request_id") or job.id))
-                    self.log.info("Worker %s: %s (%s)", self.name, job.description, job.id)
-                    return job, self.queues[0]
+                    if self.log_job_description:
+                        self.log.info(
+                            "Worker %s: %s: %s (%s)", self.name, queue.name, job.description, job.id
+                        )
+                    else:  # nor the function: a job whose data can't be read has none
+                        self.log.info("Worker %s: %s: %s", self.name, queue.name, job.id)
+                    return taken
             except REDIS_AWAY as error:
                 self._say_redis_is(away=error)
                 self._stop.wait(backoff)
@@ -144,22 +154,19 @@ class RobustWorker(LiveWorker):
         self._takes_jobs = False
         return None
 
-    def _take_job(self, *, blocking: bool) -> Job | None:
-        queue = self.queues[0]
-        if blocking:
-            self._popped = self._popped or self._waiting.pop(lambda: not self._stop_requested)
-        else:
-            taken = self.connection.lmove(queue.key, queue.intermediate_queue_key)
-            self._popped = as_text(taken) if taken else None
+    def _take_job(self, seconds: float | None) -> tuple[Job, Queue] | None:
+        self._popped = self._popped or self._waiting.pop(self._ordered_queues, seconds)
         if not self._popped:
             return None
-        job = queue.fetch_job(self._popped)
+        job_id, queue = self._popped
+        job = fetch_or_fail(queue, job_id, self.job_class, self.serializer)
         if job:
             job.redis_server_version = get_version(self.connection)
+            self.reorder_queues(queue)
         else:
-            queue.intermediate_queue.remove(self._popped)
+            queue.intermediate_queue.remove(job_id)
         self._popped = None
-        return job
+        return (job, queue) if job else None
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job in its own process and wait for it."""
@@ -179,6 +186,7 @@ class RobustWorker(LiveWorker):
         receiver, self._began = os.pipe()
         super().fork_work_horse(job, queue)
         os.close(self._began)
+        self._began = None
         self._job_start = receiver
         with contextlib.suppress(OSError):  # it did so itself, or is already gone
             os.setpgid(self._horse_pid, self._horse_pid)
@@ -188,12 +196,16 @@ class RobustWorker(LiveWorker):
         die_with(self.pid or 0)
         _prefer_to_be_killed()
         self._before_job()
+        self._queue = queue
         super().main_work_horse(job, queue)
 
-    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:
+    def prepare_job_execution(self, job: Job, remove_from_intermediate_queue: bool = False) -> None:  # noqa: ARG002
         """The last step before the job begins, in the forked process; the worker sees it."""
-        super().prepare_job_execution(job, remove_from_intermediate_queue)
-        os.close(self._began)
+        super().prepare_job_execution(job, remove_from_intermediate_queue=True)
+        if self._queue and self._queue.name != job.origin:  # such as in a queue that was renamed
+            self._queue.intermediate_queue.remove(job.id)
+        if self._began is not None:  # else it runs in the worker's own process
+            os.close(self._began)
 
     def kill_horse(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """Kill the process that runs the job, and all processes that it has started."""

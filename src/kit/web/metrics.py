@@ -23,11 +23,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue
-from rq.utils import as_text
 from starlette.types import Scope
 
 from src.kit.queue import durations as job_durations
-from src.kit.queue.enqueue import get_queue
+from src.kit.queue.enqueue import all_queue_names
 from src.kit.queue.workers import workers
 from src.kit.settings import get_settings
 
@@ -90,10 +89,9 @@ class FromRedis(Collector):
 
 def _queues(redis: Redis) -> Metric:
     family = GaugeMetricFamily("queue_jobs", "Jobs by queue and state.", labels=["queue", "state"])
-    names = {as_text(key).removeprefix("rq:queue:") for key in redis.smembers("rq:queues")}
     wanted = []
     with redis.pipeline(transaction=False) as pipeline:
-        for name in sorted(names | {get_queue().name}):
+        for name in all_queue_names(redis):
             queue = Queue(name, connection=redis)
             pipeline.llen(queue.key)
             wanted.append((name, "queued"))

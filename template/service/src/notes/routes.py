@@ -45,7 +45,7 @@ def create_note(new: NewNote) -> NoteView:
 @router.get("/{note_id}")
 def get_note(note_id: uuid.UUID) -> NoteView:
     """A note, its words, and the progress of its job."""
-    progress = progress_manager.last(str(note_id))  # first: it must not be newer than the row
+    progress = progress_manager.get(str(note_id))  # first: it must not be newer than the row
     with transaction() as session:
         if note := session.get(Note, note_id):
             return NoteView.model_validate(note).model_copy(update={"progress": progress})

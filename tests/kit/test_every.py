@@ -1,0 +1,128 @@
+"""Schedules: each due time once, whatever the number of workers, and late only if it says so."""
+
+import subprocess
+from datetime import UTC, datetime
+
+import pytest
+from rq import Queue
+
+from src.kit.queue.every import LATE, Schedule, every, read
+from tests.conftest import wait_until
+from tests.kit.test_scheduler import scheduled_by
+from tests.kit.worker_process import Workers, stop
+
+TICKS = """
+from src.kit.queue.enqueue import job
+from src.kit.queue.every import every
+from src.kit.redis import get_redis
+from rq import get_current_job
+
+@every({times})
+@job(queue="low", backoff=[0])
+def tick():
+    get_redis().rpush("ticks", get_current_job().id.rpartition("-")[2])
+"""
+
+
+def schedule(cron: str | None = None, seconds: float = 0, *, catch_up: bool = False) -> Schedule:
+    return Schedule("name", int, cron, seconds, catch_up, None)
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("times", "moment", "due"),
+    [
+        (schedule("0 3 * * *"), "2026-11-24 03:00", "2026-11-25 03:00"),
+        (schedule("*/15 * * * *"), "2026-11-24 03:01", "2026-11-24 03:15"),
+        (schedule(seconds=300), "2026-11-24 03:01", "2026-11-24 03:05"),
+        (schedule(seconds=300), "2026-11-24 03:05", "2026-11-24 03:10"),
+    ],
+)
+def test_the_next_time(times: Schedule, moment: str, due: str) -> None:
+    assert times.after(at(moment)) == at(due)
+
+
+def test_what_was_missed_runs_once_and_only_if_it_is_to_catch_up() -> None:
+    now = 1_000_000.0
+    short_outage = list(schedule(seconds=10).due(now - 30, now))
+    assert short_outage == [now - 30, now - 20, now - 10, now], "nothing is missed by a restart"
+    long_outage = list(schedule(seconds=3600).due(now - LATE - 1, now))
+    assert long_outage == []
+    assert list(schedule(seconds=3600, catch_up=True).due(now - 7200, now)) == [now - 7200]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ({}, "needs either a cron expression"),
+        ({"cron": "0 3 * * *", "minutes": 5}, "needs either a cron expression"),
+        ({"cron": "at three"}, "'at three' is not a cron expression"),
+        ({"minutes": 0}, "the shortest interval is one second"),
+    ],
+)
+def test_wrong_times_are_refused_in_a_sentence(times: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        every(**times)  # type: ignore[arg-type]
+
+
+def ticks(workers: Workers) -> list[int]:
+    stored: list[bytes] = workers.redis.lrange("ticks", 0, -1)  # type: ignore[assignment]
+    return [int(tick) for tick in stored]
+
+
+def test_each_tick_runs_once_with_two_workers(workers: Workers) -> None:
+    _drill(workers, count=2, kills=0)
+
+
+@pytest.mark.slow  # three minutes, so that many ticks meet a kill
+def test_two_hundred_ticks_with_five_workers_and_kills(workers: Workers) -> None:
+    _drill(workers, count=200, kills=20)
+
+
+def _scheduling(
+    workers: Workers, processes: list["subprocess.Popen[bytes]"]
+) -> "subprocess.Popen[bytes] | None":
+    pid = workers.redis.hget(f"rq:worker:{scheduled_by(workers, 'schedules')}", "pid")
+    return next((process for process in processes if pid and process.pid == int(pid)), None)
+
+
+def _drill(workers: Workers, count: int, kills: int) -> None:
+    """Let workers run a schedule, and kill the one that schedules now and then."""
+    workers.save("jobs.py", TICKS.format(times="seconds=1"))
+    low = Queue("low", connection=workers.redis)
+    processes = [workers.start() for _ in range(5 if kills else 2)]
+    wait_until(lambda: len(ticks(workers)) >= 2, 60, workers.log[-3000:])
+    for kill in range(kills):
+        wanted = (kill + 1) * count // (kills + 1)
+        wait_until(lambda n=wanted: len(ticks(workers)) >= n, 120)  # type: ignore[misc]
+        victim = wait_until(lambda: _scheduling(workers, processes), what="a scheduler")
+        # Right after a tick: a job that is killed runs again, which is not what this counts.
+        seen = len(ticks(workers))
+        wait_until(lambda n=seen: len(ticks(workers)) > n and not low.started_job_registry.count)  # type: ignore[misc]
+        victim.kill()
+        victim.wait()
+        processes[processes.index(victim)] = workers.start()
+    wait_until(lambda: len(ticks(workers)) >= count + 2, 120, workers.log[-3000:])
+    wait_until(
+        lambda: {str(process.pid) for process in processes} <= {w["pid"] for w in workers.registered()}, 60
+    )
+    for process in processes:
+        assert stop(process) == 0
+    done = sorted(ticks(workers))
+    assert done == list(range(done[0], done[0] + len(done))), "none is missing, none ran twice"
+
+
+def test_a_changed_schedule_takes_over_with_the_hand_over_and_a_deleted_one_stops(workers: Workers) -> None:
+    workers.save("jobs.py", TICKS.format(times='"0 3 * * *"'))
+    process = workers.start(RQ_WORKER_AUTORELOAD="true")
+    wait_until(lambda: workers.redis.exists("schedules"), what=workers.log[-3000:])
+    [stored] = read(workers.redis)
+    assert (stored.name, stored.spec, stored.queue) == ("src.probe.jobs.tick", "0 3 * * *", "low")
+    workers.save("jobs.py", TICKS.format(times="seconds=1"))
+    wait_until(lambda: ticks(workers), what=workers.log[-3000:])
+    workers.save("jobs.py", "")
+    wait_until(lambda: not workers.redis.exists("schedules"), what=workers.log[-3000:])
+    assert stop(process) == 0
