@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from playwright.sync_api import Browser, Error, sync_playwright
-
 from tests.conftest import ROOT, wait_until
 from tests.kit.production_process import running_development_api
 
@@ -78,27 +76,6 @@ def running_stack(folder: Path, redis_url: str) -> Iterator[Stack]:
         running = Stack(api.url, folder)
         wait_until(lambda: "New worker at work" in running.log("worker"), what="the worker")
         yield running
-
-
-def find_chromium() -> str | None:
-    """The path of the system's Chromium, or None: then Playwright has one of its own, or there is none."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-@contextmanager
-def running_chromium() -> Iterator[Browser | None]:
-    """Run a headless Chromium; None if there is none on this machine."""
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
-        except Error as error:
-            if find_chromium() or "Executable doesn't exist" not in str(error):
-                raise
-            yield None
-            return
-        yield browser
-        browser.close()
 
 
 def write_sales(path: Path, days: int, rows_a_day: int = 4) -> Path:

@@ -13,8 +13,9 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.chromium import running_chromium
 from tests.kit.redis_server import running_redis
-from tests.sales.page_stack import Stack, running_chromium, running_stack, write_sales
+from tests.sales.page_stack import Stack, running_stack, write_sales
 
 DOCS = ROOT / "docs"
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>

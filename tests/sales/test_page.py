@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import httpx2 as httpx
 import pytest
@@ -13,40 +12,10 @@ from playwright.sync_api import TimeoutError as NothingHappened
 from redis import Redis
 
 from tests.conftest import wait_until
-from tests.sales.page_stack import Stack, running_chromium, running_stack, write_sales
+from tests.kit.chromium import CONTRAST, LIGHT_AND_DARK, browser
+from tests.sales.page_stack import Stack, running_stack, write_sales
 
-LIGHT_AND_DARK: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
-CONTRAST = """() => {
-  const rgb = (color) => color.match(/[0-9.]+/g).map(Number);
-  const luminance = (color) => {
-    const linear = (c) => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
-    const [r, g, b] = rgb(color).map((c) => linear(c / 255));
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const background = (element) => {
-    const color = getComputedStyle(element).backgroundColor;
-    return rgb(color)[3] === 0 ? background(element.parentElement) : color;
-  };
-  return [...document.querySelectorAll("body *")]
-    .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-    .filter((element) => element.checkVisibility() && !["SCRIPT", "title"].includes(element.tagName))
-    .map((element) => {
-      const style = getComputedStyle(element), color = element.tagName === "text" ? style.fill : style.color;
-      const [low, high] = [luminance(color), luminance(background(element))].sort((a, b) => a - b);
-      return { text: element.textContent, ratio: (high + .05) / (low + .05) };
-    });
-}"""
-"""The contrast of each piece of visible text with its background, as WCAG 2 computes it."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with running_chromium() as browser:
-        if browser is None:
-            pytest.skip(
-                "no Chromium: install the system's (apt install chromium) or run playwright install chromium"
-            )
-        yield browser
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
