@@ -13,8 +13,6 @@ REPLACEMENT = "notes"
 
 PACKAGES = {
     "hypothesis": r"\bhypothesis\b",
-    "jinja2": r"jinja2|Jinja2",
-    "playwright": r"\bplaywright\b",
     "pygal": r"\bpygal\b",
     "python-multipart": r"\b(UploadFile|Form|File)\(|\bUploadFile\b|\.form\(",
     "pyyaml": r"\bimport yaml\b",

@@ -11,19 +11,16 @@ from sse_starlette import EventSourceResponse
 from src.kit.queue.workers import workers
 from src.kit.running import newer_code, running_code
 from src.kit.web.event_stream import stream_changes
+from src.kit.web.queue_page import TEMPLATES
+from src.kit.web.security import PAGE_POLICY
 from src.sales import charts, imports
 from src.sales.models import GroupBy
 from src.sales.summary import summarize
 from src.settings import get_settings
 
 router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates = Jinja2Templates([Path(__file__).parent / "templates", TEMPLATES])
 IMPORTS, MAX_COUNTRIES = 8, 1000
-POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""What the page may do: nothing that came with an uploaded file can run."""
 
 
 @router.get("/")
@@ -39,7 +36,7 @@ def index(request: Request) -> Response:
         "chart": charts.over_time(by_day.groups) if by_day.groups else None,
         "countries": summarize(GroupBy.COUNTRY, None, None, MAX_COUNTRIES).groups,
     }
-    headers = {"Content-Security-Policy": POLICY.format(nonce=nonce)}
+    headers = {"Content-Security-Policy": PAGE_POLICY.format(nonce=nonce)}
     return templates.TemplateResponse(request, "index.html", context, headers=headers)
 
 

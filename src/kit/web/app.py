@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from src.kit import production
 from src.kit.log import configure_logging
 from src.kit.running import running_code
-from src.kit.web import health, metrics, problems, security
+from src.kit.web import health, metrics, problems, queue_page, security
 from src.kit.web.body_limit import BodyLimit
 from src.kit.web.observer import ObservedApi
 
@@ -21,7 +21,7 @@ MULTIPART_BYTES = 64 * 1024
 
 
 def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> FastAPI:
-    """Create the application: your routers, problem details, limits, API keys, health checks and metrics.
+    """Create the application: your routers, problem details, limits, API keys, health, metrics, `/queue`.
 
     Call it last in `main.py`: `/version` reports the code that is loaded by then.
 
@@ -47,7 +47,7 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     problems.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
     security.install(app)
-    for router in (health.router, metrics.router, *routers):
+    for router in (health.router, metrics.router, *routers, queue_page.router):  # your own /queue wins
         app.include_router(router)
     running_code()
     return app

@@ -20,6 +20,12 @@ OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::\d*)?")
 """The Host header (RFC 9112): a name or an address, in brackets if it has colons, and maybe a port."""
 
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy of a page: nothing that came with a file or a job can run in it."""
+
 UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="API key as the password", charset="UTF-8"'}
 
