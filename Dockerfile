@@ -3,11 +3,13 @@ FROM python:3.14-slim AS base
 RUN useradd --system --uid 10001 --no-create-home app \
     && python -m venv --without-pip /venv
 WORKDIR /app
-COPY requirements.txt ./
+# Packages that are not in every image: `tracing`, or none.
+ARG EXTRAS=""
+COPY requirements.txt requirements-tracing.txt ./
 # Only wheels, so that no compiler is needed; compiled to bytecode once here, not at every start.
 RUN --mount=type=cache,target=/root/.cache/pip \
     PYTHONDONTWRITEBYTECODE=1 pip --disable-pip-version-check --python /venv/bin/python install \
-        --require-hashes --only-binary :all: --no-compile --requirement requirements.txt \
+        --require-hashes --only-binary :all: --no-compile --requirement requirements${EXTRAS:+-$EXTRAS}.txt \
     && python -m compileall -q -j 0 /venv/lib
 ENV PATH=/venv/bin:$PATH \
     HOME=/tmp \

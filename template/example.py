@@ -86,7 +86,7 @@ def mentions(tree: Path) -> list[str]:
 
 
 def take_out_packages(tree: Path, project: str) -> None:
-    """Take the example's packages out of pyproject.toml and both lock files, unless something needs them."""
+    """Take the example's packages out of pyproject.toml and the lock files, unless something needs them."""
     code = "\n".join(text for path, text in tracked(tree) if path.suffix == ".py")
     unneeded = [name for name, sign in PACKAGES.items() if not re.search(sign, code)]
     pyproject = tree / "pyproject.toml"
@@ -94,7 +94,7 @@ def take_out_packages(tree: Path, project: str) -> None:
     for name in unneeded:
         text = re.sub(rf'(?m)^    "{name}\b[^"-]*",.*\n|"{name}\.\*", ', "", text)
     write(pyproject, text)
-    for lock in ("requirements.txt", "requirements-dev.txt"):
+    for lock in ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"):
         edit(tree / lock, lambda text: locks.without(text, unneeded, project))
 
 

@@ -142,11 +142,11 @@ def lock() -> int:
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
     options += ["--quiet", "--no-strip-extras", "--no-emit-index-url"]
     options += ["--custom-compile-command", "make lock", "pyproject.toml"]
-    for output, extra in (("requirements.txt", []), ("requirements-dev.txt", ["--group", "dev"])):
-        command = [*uv, "pip", "compile", *options, *extra, "-o", output]
+    for name, extra in (("", []), ("-tracing", ["--extra", "tracing"]), ("-dev", ["--group", "dev"])):
+        command = [*uv, "pip", "compile", *options, *extra, "-o", f"requirements{name}.txt"]
         if subprocess.run(command, cwd=project.ROOT, check=False).returncode:
             raise ToolError("The packages could not be pinned: the lines above say why.")
-    say("Renewed requirements.txt and requirements-dev.txt.")
+    say("Renewed requirements.txt, requirements-tracing.txt and requirements-dev.txt.")
     return 0
 
 

@@ -21,6 +21,9 @@ GUNICORN_STOP = 40
 WORKER_LEAVES = 10
 """A worker's exit, after its job has ended or was killed."""
 
+TRACING_FLUSH = 1
+"""Sending the last spans of a job, or of an API that stops; what can't be sent by then is lost."""
+
 OUTAGE_WAIT = 20
 """How long a job that met an outage waits for its end before it returns to the queue."""
 

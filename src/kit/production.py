@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from src.kit import limits
+from src.kit import limits, tracing
 from src.reload.protocol import REFUSED as REFUSED_TO_SUPERVISOR
 from src.reload.protocol import is_generation
 from src.settings import Settings, get_settings
@@ -65,6 +65,7 @@ def checked_settings(*, reload: bool = False) -> Settings:
         mistakes += [each for each in refusals if each.partition(" ")[0].lower() not in invalid]
     if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
         mistakes.append(problem)
+    mistakes += tracing.missing_packages(settings)
     if mistakes:
         _refuse(settings, mistakes)
     return settings

@@ -49,6 +49,10 @@ class KitSettings(BaseSettings):
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = None
 
+    otel_exporter_otlp_endpoint: str | None = Field(default=None, repr=False)
+    otel_exporter_otlp_headers: str | None = Field(default=None, repr=False)
+    sentry_dsn: str | None = Field(default=None, repr=False)
+
     max_upload_mb: int = Field(default=50, ge=1)
 
     rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("high", "default", "low"), min_length=1)

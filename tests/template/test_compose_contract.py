@@ -123,6 +123,8 @@ def test_the_files_hold_nothing_that_swarm_rejects_and_their_keys_have_one_order
 
 def test_what_is_handed_on_from_the_environment_is_a_setting() -> None:
     known = {name.upper() for name in Settings.model_fields} | {"WEB_CONCURRENCY"}
+    # Read by the SDKs themselves.
+    known |= set(re.findall(r"(?m)^# ((?:OTEL|SENTRY)_\w+)=", (ROOT / ".env.example").read_text()))
     for path in (BASE, DEV):
         for name in OURS.split():
             environment = content_of(path)["services"][name]["environment"]

@@ -15,10 +15,19 @@ def test_development_has_the_versions_of_production() -> None:
     assert _pins("requirements.txt").items() <= _pins("requirements-dev.txt").items()
 
 
+def test_tracing_has_the_versions_of_production_and_of_development() -> None:
+    tracing, development = _pins("requirements-tracing.txt"), _pins("requirements-dev.txt")
+    assert _pins("requirements.txt").items() <= tracing.items()
+    assert {
+        name: tracing[name] for name in tracing.keys() & development.keys()
+    }.items() <= development.items()
+
+
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for name, wanted in (
         ("requirements.txt", project["project"]["dependencies"]),
+        ("requirements-tracing.txt", project["project"]["optional-dependencies"]["tracing"]),
         ("requirements-dev.txt", project["dependency-groups"]["dev"]),
     ):
         assert {re.split(r"[\[;<>=~ ]", each)[0] for each in wanted} <= _pins(name).keys(), (
@@ -27,7 +36,7 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def test_the_locks_name_no_host_and_no_path() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"):
         text = (ROOT / name).read_text()
         assert not re.findall(r"://|--index|--find-links|--extra|(?m:^ *# .*\s/)", text)
 

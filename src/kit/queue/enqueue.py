@@ -15,7 +15,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 
-from src.kit import request_id
+from src.kit import request_id, tracing
 from src.kit.queue.job import RobustJob
 from src.kit.redis import get_redis
 from src.kit.settings import get_settings
@@ -121,7 +121,7 @@ def enqueue(
         job_timeout=how.timeout,
         retry=how.retry(),
         on_failure=on_failure and Callback(on_failure),
-        meta={"request_id": request_id.current() or request_id.new()},
+        meta={"request_id": request_id.current() or request_id.new()} | tracing.of_new_job(function),
         result_ttl=3600,
         failure_ttl=7 * 24 * 3600,
         pipeline=pipeline,

@@ -11,7 +11,7 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 from rq.utils import now
 
-from src.kit import limits
+from src.kit import limits, tracing
 from src.kit.database.engine import is_away
 from src.kit.readiness import readiness_problems
 from src.kit.redis import REDIS_AWAY
@@ -37,7 +37,8 @@ class RobustJob(Job):
         outages = int(self.meta.get("outages", 0))
         was_ready = not outages or _wait_for_the_end_of_the_outage()
         try:
-            return super().perform()
+            with tracing.span_of(self):
+                return super().perform()
         except Exception as error:
             if is_away(error) or isinstance(error, REDIS_AWAY):
                 outages += was_ready

@@ -3,7 +3,7 @@
 import gc
 import importlib
 
-from src.kit import limits
+from src.kit import limits, tracing
 from src.kit.database.engine import begin_job
 from src.kit.queue.enqueue import get_queue, get_queues, run_sweeps
 from src.kit.queue.worker import RobustWorker
@@ -16,6 +16,7 @@ def load_code() -> None:
     """Import each feature's `jobs` module, so that a forked job finds its code loaded, in shared memory."""
     for path in sorted(SRC.glob("*/jobs.py")):
         importlib.import_module(f"{SRC.name}.{path.parent.name}.jobs")
+    tracing.load()
     running_code()
     gc.freeze()  # a forked job need not search what was loaded, and so does not copy it either
 

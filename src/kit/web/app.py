@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from src.kit import production
+from src.kit import production, tracing
 from src.kit.log import configure_logging
 from src.kit.running import running_code
 from src.kit.web import health, metrics, problems, queue_page, security
@@ -34,13 +34,18 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
         SystemExit: the settings are wrong, or not fit for production.
     """
     settings = production.checked_settings()
+    tracing.load()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings, role="fastapi")
+        tracing.start()
         logger.info("Starting %s API...", title)
         yield
+        tracing.flush()
 
+    # Health checks ask all the time.
+    options = {"telemetry": {"exclude": lambda scope: scope["path"] in security.OPEN_PATHS}} | options
     app = ObservedApi(
         title=title, debug=settings.debug, lifespan=lifespan, responses=problems.RESPONSES, **options
     )
