@@ -45,6 +45,7 @@ class KitSettings(BaseSettings):
 
     database_url: str = Field(default="sqlite:///data/app.db", repr=False)
     database_password: SecretStr | None = None  # inserted into the URL, unless that has one
+    database_pool_size: int = Field(default=15, ge=1)
     allow_sqlite: bool = False
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = None

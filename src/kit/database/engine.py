@@ -66,6 +66,8 @@ def _postgres_engine(url: URL) -> Engine:
         pool_recycle=1800,
         pool_timeout=limits.DATABASE_POOL,
         hide_parameters=True,  # errors are logged: with the statement, but without the rows
+        pool_size=get_settings().database_pool_size,
+        max_overflow=0,
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
             # For a server that disappears without closing the connection, such as after a power failure.
@@ -78,7 +80,13 @@ def _postgres_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        return Connection.connect(*arguments, **options)
+        connection = Connection.connect(*arguments, autocommit=True, **options)
+        # PgBouncer makes up a process id, and each transaction may be in another session, where nothing is
+        # prepared. Elsewhere, preparing saves about 0.1 ms per statement.
+        if connection.execute("SELECT pg_backend_pid()").fetchone() != (connection.info.backend_pid,):
+            connection.prepare_threshold = None
+        connection.autocommit = False
+        return connection
 
     return engine
 
@@ -86,7 +94,8 @@ def _postgres_engine(url: URL) -> Engine:
 def _sqlite_engine(database: str | None) -> Engine:
     path = ROOT / (database or "data/app.db")
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+    size = get_settings().database_pool_size
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60}, pool_size=size, max_overflow=0)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
