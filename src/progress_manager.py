@@ -7,11 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from redis.asyncio import Redis as AsyncRedis
-
-from src.kit import limits
-from src.kit.redis import REDIS_AWAY, get_redis
-from src.kit.settings import get_settings
+from src.kit.redis import REDIS_AWAY, async_redis, away_reason, get_redis
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +31,15 @@ class Progress:
 
 
 def report(job_id: str, done: int, total: int | None, state: str = "running") -> None:
-    """Report how far a job is. If Redis is away, the report is lost; the job goes on."""
+    """Report how far a job is. If Redis is away or full, the report is lost; the job goes on."""
     progress = json.dumps(asdict(Progress(done, total, state)))
     try:
         with get_redis().pipeline(transaction=False) as pipeline:
             pipeline.set(_key(job_id), progress, ex=KEEP_SECONDS)
             pipeline.publish(_key(job_id), progress)
             pipeline.execute()
-    except REDIS_AWAY:
-        logger.warning("Redis is away: progress of job %s not reported", job_id)
+    except REDIS_AWAY as error:
+        logger.warning("%s Progress of job %s not reported", away_reason(error), job_id)
 
 
 def get(job_id: str) -> Progress | None:
@@ -61,12 +57,7 @@ async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | N
         job_id: the job to follow.
         at_least_every: longest silence in seconds, and how soon an unreachable Redis is tried again.
     """
-    redis = AsyncRedis.from_url(
-        get_settings().redis_url,
-        socket_connect_timeout=limits.REDIS_CONNECT,
-        socket_timeout=limits.REDIS_ANSWER,
-    )
-    try:
+    async with async_redis() as redis:
         while True:
             with suppress(*REDIS_AWAY):
                 async with redis.pubsub(ignore_subscribe_messages=True) as subscription:
@@ -77,8 +68,6 @@ async def news(job_id: str, at_least_every: float) -> AsyncIterator[Progress | N
                         yield _read(message and message["data"])
             yield None
             await asyncio.sleep(at_least_every)
-    finally:
-        await redis.aclose()
 
 
 def _read(value: bytes | str | None) -> Progress | None:

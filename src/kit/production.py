@@ -59,6 +59,8 @@ def checked_settings(*, reload: bool = False) -> Settings:
         # With a default in place of each invalid value, the others can be checked.
         settings = Settings(**{name: Settings.model_fields[name].get_default() for name in invalid})
     mistakes = list(invalid.values())
+    if "redis_url" not in invalid:
+        mistakes += _unused(settings)
     if settings.environment == "production":
         refusals = _refusals(settings, reload=reload)
         # Each begins with a setting's name; the default in place of an invalid one is not the user's mistake.
@@ -74,6 +76,12 @@ def checked_settings(*, reload: bool = False) -> Settings:
 def _sentence(error: ErrorDetails) -> str:
     name = ".".join(map(str, error["loc"])).upper()
     return f"{name} is wrong: {error['msg'].removeprefix('Value error, ')}."
+
+
+def _unused(settings: Settings) -> Iterator[str]:
+    for name, scheme in (("redis_ca_file", "rediss"), ("redis_sentinel_password", "+sentinel")):
+        if getattr(settings, name) and scheme not in urlsplit(settings.redis_url).scheme:
+            yield f"{name.upper()} is set, but REDIS_URL is not a {scheme} URL: change one of them."
 
 
 def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:

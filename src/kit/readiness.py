@@ -6,11 +6,12 @@ from functools import lru_cache
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.kit.database.engine import ROOT, get_engine
-from src.kit.redis import REDIS_AWAY, get_redis
+from src.kit.redis import away_reason, get_redis
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,10 @@ def wait_until_ready() -> None:
 
 def _redis_problem() -> str | None:
     try:
-        get_redis().ping()
-    except REDIS_AWAY as error:
-        return f"Redis does not answer ({type(error).__name__})."
+        # A write that changes nothing, because a full Redis or a replica would still answer a PING.
+        get_redis().setrange("ready", 0, "")
+    except RedisError as error:
+        return away_reason(error)
     return None
 
 

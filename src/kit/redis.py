@@ -1,28 +1,82 @@
-"""The Redis client of a process."""
+"""The Redis clients of a process, for one Redis or for the master that Sentinels name."""
 
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
 
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import ExponentialBackoff
+from redis.connection import DefaultParser, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from src.kit import limits
-from src.kit.settings import get_settings
+from src.kit.settings import SENTINEL_URL, get_settings
 
-REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
-"""What any command raises while Redis is away."""
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError)
+"""What a command raises while Redis is away, is full, or has become a replica in a failover."""
+
+DefaultParser.EXCEPTION_CLASSES["UNBLOCKED"] = ReadOnlyError  # while blocked, its master became a replica
 
 
 @lru_cache
 def get_redis() -> Redis:
     """The Redis client of this process, with short timeouts and one retry on a broken connection."""
-    return Redis.from_url(
-        get_settings().redis_url,
-        socket_connect_timeout=limits.REDIS_CONNECT,
-        socket_timeout=limits.REDIS_ANSWER,
-        health_check_interval=30,
-        # Not after a timeout: a Redis that doesn't answer would only be waited for twice.
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, (RedisConnectionError,)),
-    )
+    # Not after a timeout: a Redis that doesn't answer would only be waited for twice. A replica has just been
+    # the master: the new connection goes to whatever the name, or the Sentinel, says now.
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, (RedisConnectionError, ReadOnlyError))
+    redis: Redis = connect(health_check_interval=30, retry=retry)
+    return redis
+
+
+def connect(client: Any = Redis, sentinel: Any = Sentinel, **options: Any) -> Any:
+    """Another client, for other options of redis-py than those of `get_redis`, or other classes."""
+    settings = get_settings()
+    options.setdefault("socket_connect_timeout", limits.REDIS_CONNECT)
+    options.setdefault("socket_timeout", limits.REDIS_ANSWER)
+    if settings.redis_ca_file and settings.redis_url.startswith("rediss"):
+        options["ssl_ca_certs"] = str(settings.redis_ca_file)
+    url = SENTINEL_URL.fullmatch(settings.redis_url)
+    if not url:
+        return client.from_url(settings.redis_url, **options)
+    scheme, user, hosts, service, rest = url.groups(default="")
+    options |= parse_url(f"{scheme}://{user}{rest}")  # type: ignore[no-untyped-call]
+    options["ssl"] = options.pop("connection_class", None) is not None
+    # The Sentinels get the timeouts and the options of TLS, but neither the user nor the retries.
+    asking = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl"))}
+    password = settings.redis_sentinel_password
+    asking |= {"password": password and password.get_secret_value(), "retry": None}
+    nodes = [(part.hostname, part.port or 26379) for part in (urlsplit(f"//{h}") for h in hosts.split(","))]
+    return sentinel(nodes, sentinel_kwargs=asking, **options).master_for(service, client)
+
+
+@asynccontextmanager
+async def async_redis() -> AsyncIterator[AsyncRedis]:
+    """A client for asyncio, which is closed at the end; it retries nothing."""
+    redis: AsyncRedis = connect(AsyncRedis, AsyncSentinel)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+        if sentinel := getattr(redis.connection_pool, "sentinel_manager", None):
+            await sentinel.aclose()
+
+
+def away_reason(error: RedisError) -> str:
+    """What is wrong with Redis, in a sentence that names no host."""
+    if isinstance(error, OutOfMemoryError):
+        return "Redis is full."
+    if found := re.search(r"certificate verify failed: ([^,(]*\w)", str(error)):
+        return (
+            f"Redis's certificate is not trusted ({found[1]}): REDIS_CA_FILE has to name the certificate of "
+            "its CA, and REDIS_URL the host that it is for."
+        )
+    return f"Redis does not answer ({type(error).__name__})."

@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_HOST = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?"
+SENTINEL_URL = re.compile(
+    rf"(rediss?)\+sentinel://([^/@]*@)?({_HOST}(?:,{_HOST})*)/([^/?#]+)((?:/\d+)?(?:\?.*)?)"
+)
+"""redis or rediss; a user with `@`; the Sentinels; the name of the master; the database and options."""
 
 
 def seconds(duration: str) -> int:
@@ -49,6 +55,8 @@ class KitSettings(BaseSettings):
     allow_sqlite: bool = False
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = None
+    redis_sentinel_password: SecretStr | None = None
+    redis_ca_file: Path | None = None
 
     otel_exporter_otlp_endpoint: str | None = Field(default=None, repr=False)
     otel_exporter_otlp_headers: str | None = Field(default=None, repr=False)
@@ -99,9 +107,26 @@ class KitSettings(BaseSettings):
 
     @field_validator("database_url", "redis_url")
     @classmethod
-    def _is_url(cls, value: str) -> str:
-        if not urlsplit(value).scheme:
+    def _is_url(cls, value: str, info: ValidationInfo) -> str:
+        parts = urlsplit(value)
+        if not parts.scheme:
             raise ValueError("it is not a URL")
+        if info.field_name == "redis_url":
+            if parts.scheme not in ("redis", "rediss", "unix") and not SENTINEL_URL.fullmatch(value):
+                raise ValueError("it is neither redis://host/0 nor redis+sentinel://host,host2/master/0")
+            for host in parts.netloc.rpartition("@")[2].split(","):
+                _ = urlsplit(f"//{host}").port  # raises if that is none
+        return value
+
+    @field_validator("redis_ca_file")
+    @classmethod
+    def _is_certificate(cls, value: Path) -> Path:
+        import ssl  # here, because it takes a while
+
+        try:
+            ssl.create_default_context(cafile=value)
+        except OSError as error:
+            raise ValueError(f"no certificate in PEM format can be read from {value}") from error
         return value
 
     @model_validator(mode="after")

@@ -13,22 +13,30 @@ from tools.redis_binary import redis_command
 
 
 @contextmanager
-def running_redis(directory: Path, *, deadline: float = 10) -> Iterator[str]:
+def running_redis(directory: Path, *options: str, deadline: float = 10) -> Iterator[str]:
     """Run a Redis with its data in `directory`, on a free port; the value is its URL.
 
     Args:
         directory: must be there.
+        options: more of its command line.
         deadline: seconds within which it must answer.
 
     Raises:
         ToolError: there is none, or it does not answer; its log is `redis.log` in `directory`.
     """
     port = free_port()
+    with running([*redis_command(port), *options], port, directory, deadline):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def running(command: list[str], port: int, directory: Path, deadline: float) -> Iterator[None]:
+    """Run a Redis or Sentinel that will listen on this port; its log is `redis.log` in `directory`."""
     with (directory / "redis.log").open("wb") as log:
-        process = subprocess.Popen(redis_command(port), cwd=directory, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
     try:
         _wait_for_answer(port, process, time.monotonic() + deadline)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield
     finally:
         process.terminate()
         process.wait()
@@ -39,7 +47,7 @@ def _wait_for_answer(port: int, process: "subprocess.Popen[bytes]", end: float) 
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                if connection.recv(16).startswith(b"+PONG"):
+                if connection.recv(16).startswith((b"+PONG", b"-NOAUTH")):
                     return
         except OSError:
             pass

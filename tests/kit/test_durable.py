@@ -15,6 +15,7 @@ from src.kit.queue.durable import durable_job
 from src.kit.queue.enqueue import _sweeps, find_job, get_queue
 from src.kit.queue.job import RobustJob
 from src.kit.redis import get_redis
+from tests.kit.watched_redis import full
 
 ROW = uuid.UUID(int=1)
 ran: list[str] = []
@@ -120,3 +121,14 @@ def test_a_job_that_takes_the_database_down_is_not_tried_for_ever(monkeypatch: p
     run_all()
     assert len(ran) == 5 + 1 + 3, "five that don't count, the first one that does, and JOB_RETRIES more"
     assert "attempts ended in an outage" in given_up[0][1]
+
+
+def test_while_redis_is_full_accepting_goes_on(
+    stack: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with full(stack["REDIS_URL"]):
+        work.enqueue(ROW)
+    assert "Redis is full." in caplog.text
+    assert get_queue().job_ids == []
+    work.enqueue_lost()
+    assert get_queue().job_ids == [str(ROW)]

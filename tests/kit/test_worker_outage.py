@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from tests.conftest import wait_until
 from tests.kit.test_worker_health import is_healthy, let_time_pass
+from tests.kit.watched_redis import full
 from tests.kit.worker_process import Workers, stop
 from tools.ports import free_port
 from tools.redis_binary import redis_command
@@ -89,4 +90,21 @@ def test_while_redis_is_silent_it_is_unhealthy_and_its_job_is_not_lost(
     workers.redis.set("end", 1)
     wait_until(lambda: workers.ended == [1], 60, "the job to end once")
     assert "met an outage and will be tried again" in workers.log, "its one try is not used up"
+    assert [stop(process) for process in processes] == [0, 0]
+
+
+@pytest.mark.slow
+def test_while_redis_is_full_it_waits_and_its_job_is_tried_again(workers: Workers, redis_url: str) -> None:
+    processes = [workers.start()]
+    workers.enqueue("note", 1, 2)
+    workers.wait_for_begun(1)
+    with full(redis_url):
+        processes.append(workers.start())
+        workers.wait_for_log("met an outage and will be tried again")
+        workers.wait_for_log("Waiting before the first job: Redis is full.")
+    wait_until(lambda: workers.ended == [1], 60, "the job to end once")
+    workers.wait_for_log("Listening on default", 2)
+    with full(redis_url):
+        workers.wait_for_log("Redis is away", 2)
+    workers.wait_for_log("Redis is back", 2)
     assert [stop(process) for process in processes] == [0, 0]

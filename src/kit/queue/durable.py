@@ -11,7 +11,7 @@ from rq.job import Job, JobStatus
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.kit.queue.enqueue import JobOptions, enqueue, find_job, in_hand, sweep
-from src.kit.redis import REDIS_AWAY
+from src.kit.redis import REDIS_AWAY, away_reason
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +44,12 @@ class DurableJob:
         self._function(row_id)
 
     def enqueue(self, row_id: uuid.UUID) -> None:
-        """Enqueue the job of a committed row; while Redis is away, a worker does it later."""
+        """Enqueue the job of a committed row; while Redis is away or full, a worker does it later."""
         try:
             id_ = str(row_id)
             enqueue(self._name, id_, job_id=id_, on_failure=_note_failure, options=self._options)
-        except REDIS_AWAY:
-            logger.warning("Redis is away: %s is stored and will be enqueued later", row_id)
+        except REDIS_AWAY as error:
+            logger.warning("%s %s is stored and will be enqueued later", away_reason(error), row_id)
 
     def fail(self, row_id: str, reason: str) -> None:
         """Mark the row as failed for good."""

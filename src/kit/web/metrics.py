@@ -19,16 +19,14 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from rq import Queue
 from starlette.types import Scope
 
 from src.kit.queue import durations as job_durations
 from src.kit.queue.enqueue import all_queue_names
 from src.kit.queue.workers import workers
-from src.kit.settings import get_settings
+from src.kit.redis import connect
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -81,7 +79,8 @@ class FromRedis(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read them; `redis_up` says whether Redis answered."""
         found: list[Metric] = []
-        with contextlib.suppress(RedisError), _impatient_redis() as redis:
+        impatient = {"socket_connect_timeout": REDIS_PATIENCE, "socket_timeout": REDIS_PATIENCE}
+        with contextlib.suppress(RedisError), connect(**impatient) as redis:
             found = [_queues(redis), _jobs(redis), _workers()]
         yield GaugeMetricFamily("redis_up", "Whether Redis answers.", value=float(bool(found)))
         yield from found
@@ -124,12 +123,3 @@ def _workers() -> Metric:
     for labels, number in sorted(tally.items()):
         family.add_metric(labels, number)
     return family
-
-
-def _impatient_redis() -> Redis:
-    return Redis.from_url(
-        get_settings().redis_url,
-        socket_connect_timeout=REDIS_PATIENCE,
-        socket_timeout=REDIS_PATIENCE,
-        retry=Retry(NoBackoff(), 0),
-    )

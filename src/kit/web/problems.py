@@ -8,14 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from src.kit import request_id
+from src.kit.redis import REDIS_AWAY, away_reason
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +74,12 @@ def install(app: FastAPI) -> None:
             return _database_away(request, error)
         return _unexpected(request, error)
 
-    @app.exception_handler(RedisConnectionError)
-    @app.exception_handler(RedisTimeoutError)
-    def _redis_away(_request: Request, error: Exception) -> JSONResponse:
-        logger.error("Redis does not answer: %s", error)
-        return response(503, "Redis does not answer; try again soon.", headers={"Retry-After": "5"})
+    def _redis_away(_request: Request, error: RedisError) -> JSONResponse:
+        logger.error("%s %s", away_reason(error), error)
+        return response(503, f"{away_reason(error)} Try again soon.", headers={"Retry-After": "5"})
+
+    for away in REDIS_AWAY:
+        app.exception_handler(away)(_redis_away)
 
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:

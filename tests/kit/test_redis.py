@@ -1,0 +1,233 @@
+"""Any Redis: one with TLS, a full one, a replica since the last failover, and those behind a Sentinel."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from redis import Redis
+from rq.command import send_shutdown_command
+
+from src import progress_manager
+from src.kit.readiness import readiness_problems
+from src.kit.redis import REDIS_AWAY, async_redis, connect, get_redis
+from src.kit.web import problems
+from tests.conftest import wait_until
+from tests.kit.redis_server import running_redis
+from tests.kit.services import settings_read_again
+from tests.kit.watched_redis import WatchedRedis, full, running_sentinel
+from tests.kit.worker_process import Workers
+from tools.console import ToolError
+from tools.ports import free_port
+
+
+@contextmanager
+def using(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[None]:
+    """Have this process use another Redis."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with settings_read_again():
+        yield
+
+
+def redis_problems() -> list[str]:
+    return [problem for problem in readiness_problems() if "Redis" in problem]
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[WatchedRedis]:
+    """A Redis and its replica behind a Sentinel."""
+    (tmp_path / "redis").mkdir()
+    with running_sentinel(tmp_path / "redis", secrets.token_hex(16)) as watched:
+        yield watched
+
+
+async def _hear(message: str) -> object:
+    async with async_redis() as redis, redis.pubsub(ignore_subscribe_messages=True) as subscription:
+        await subscription.subscribe("news")
+        while True:
+            get_redis().publish("news", message)
+            if heard := await subscription.get_message(timeout=0.1):
+                return heard["data"]
+
+
+def test_every_client_asks_the_sentinel_for_the_master(
+    watched: WatchedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with using(monkeypatch, **watched.environment):
+        assert redis_problems() == []
+        get_redis().set("key", "value")
+        assert watched.master().get("key") == b"value"
+        with connect() as redis:
+            assert redis.get("key") == b"value"
+        assert asyncio.run(_hear("hello")) == b"hello"
+    with using(monkeypatch, **watched.environment | {"REDIS_SENTINEL_PASSWORD": ""}):
+        assert redis_problems() == ["Redis does not answer (MasterNotFoundError)."]
+
+
+@pytest.mark.slow  # the Sentinel looks after the old master every ten seconds
+def test_a_client_follows_the_master(watched: WatchedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    with using(monkeypatch, **watched.environment):
+        get_redis().set("key", "old")
+        old = watched.master()
+        watched.fail_over()
+        # Until then the old one takes what it forgets afterwards: only a sweep notices.
+        wait_until(lambda: old.info("replication")["role"] == "slave", what="the old master to follow")
+        assert get_redis().set("key", "new")
+        assert watched.master().get("key") == b"new"
+
+
+@pytest.mark.slow  # it waits for the failover
+def test_an_idle_worker_follows_the_master_and_still_takes_commands(
+    workers: Workers, watched: WatchedRedis
+) -> None:
+    workers.environment |= watched.environment
+    process = workers.start()
+    workers.wait_for_log("Listening on default")
+    watched.fail_over()
+    workers.redis = watched.master()
+    workers.queue.connection = workers.redis
+    workers.enqueue("note", 1)
+    workers.wait_for_begun(1)
+    wait_until(lambda: workers.ended == [1], what="the job")
+    (key,) = workers.hashes()
+    name = key.decode().removeprefix("rq:worker:")
+    channel = f"rq:pubsub:{name}"
+    wait_until(
+        lambda: workers.redis.pubsub_numsub(channel) == [(channel.encode(), 1)], 60, "the subscription"
+    )
+    send_shutdown_command(workers.redis, name)
+    assert process.wait(20) == 0
+    assert "Traceback" not in workers.log
+
+
+def use_as_redis(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `redis-server` mean this program."""
+    (folder / "redis-server").symlink_to(program)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def make_certificate(folder: Path, name: str) -> Path:
+    """A certificate for localhost that is its own CA; its key is beside it."""
+    openssl = shutil.which("openssl") or pytest.skip("no openssl")
+    path = folder / f"{name}.crt"
+    request = [
+        openssl,
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-days",
+        "1",
+    ]
+    request += [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(path.with_suffix(".key")),
+        "-out",
+        str(path),
+    ]
+    subprocess.run(request, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def with_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Path]]:
+    """The port of a Redis that speaks TLS, and the certificate of its CA."""
+    if not shutil.which("redis-server") and (debian := shutil.which("redis-check-rdb")):
+        use_as_redis(
+            debian, tmp_path, monkeypatch
+        )  # in redis-tools: the same program, but no service with it
+    certificate, port = make_certificate(tmp_path, "right"), free_port()
+    options = {"port": port, "cert-file": certificate, "key-file": certificate.with_suffix(".key")}
+    line = [f"--tls-{name}={value}".partition("=")[::2] for name, value in options.items()]
+    try:
+        server = running_redis(tmp_path, *sum(line, ()), "--tls-auth-clients", "no")
+        with server:
+            yield port, certificate
+    except ToolError:
+        if "tls-port" not in (tmp_path / "redis.log").read_text():
+            raise
+        pytest.skip("this redis-server has no TLS")
+
+
+def test_a_redis_with_tls_is_used_only_with_the_right_ca(
+    with_tls: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, certificate = with_tls
+    url = f"rediss://localhost:{port}/0"
+    with using(monkeypatch, REDIS_URL=url, REDIS_CA_FILE=str(certificate)):
+        assert redis_problems() == []
+        assert asyncio.run(_hear("hello")) == b"hello"
+    for wrong, ca, reason in (
+        (url, make_certificate(tmp_path, "wrong"), "self-signed certificate"),
+        (url.replace("localhost", "127.0.0.1"), certificate, "IP address mismatch"),
+    ):
+        with using(monkeypatch, REDIS_URL=wrong, REDIS_CA_FILE=str(ca)):
+            (problem,) = redis_problems()
+            assert problem.startswith(f"Redis's certificate is not trusted ({reason}): REDIS_CA_FILE has to")
+
+
+def test_a_full_redis_is_reported_and_progress_is_dropped(
+    stack: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = FastAPI()
+    problems.install(app)
+    app.put("/")(lambda: get_redis().set("key", "value"))
+    client = TestClient(app)
+    assert client.put("/").status_code == 200
+    with full(stack["REDIS_URL"]):
+        response = client.put("/")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+        assert response.json()["detail"] == "Redis is full. Try again soon."
+        assert readiness_problems() == ["Redis is full."]
+        progress_manager.report("job", 1, 2)
+        assert "Redis is full. Progress of job job not reported" in caplog.text
+    assert client.put("/").status_code == 200
+    assert readiness_problems() == []
+
+
+def test_a_replica_counts_as_an_outage_until_the_name_leads_to_a_master(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_redis(tmp_path) as url, using(monkeypatch, REDIS_URL=url), Redis.from_url(url) as demoted:
+        assert redis_problems() == []
+        with ThreadPoolExecutor() as thread:
+            waiting = thread.submit(get_redis().blpop, ["queue"], 2)
+            wait_until(lambda: demoted.info("clients")["blocked_clients"], what="the wait for a job")
+            demoted.replicaof("127.0.0.1", "1")
+            assert isinstance(waiting.exception(), REDIS_AWAY)
+        assert redis_problems() == ["Redis does not answer (ReadOnlyError)."]
+        # As if the name had moved: a new connection leads to the master. The old one has to be given up.
+        for connection in get_redis().connection_pool._available_connections:
+            connection.port = urlsplit(redis_url).port
+        assert redis_problems() == []
+
+
+@pytest.mark.slow
+def test_a_worker_works_on_valkey(tmp_path: Path, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    valkey = shutil.which("valkey-server") or pytest.skip("no valkey-server")
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    use_as_redis(valkey, folder, monkeypatch)
+    with running_redis(folder) as url:
+        workers.use_redis(url)
+        assert "valkey_version" in workers.redis.info("server")
+        process = workers.start()
+        workers.enqueue("note", 1)
+        wait_until(lambda: workers.ended == [1], what="the job")
+        process.terminate()
+        assert process.wait(20) == 0
