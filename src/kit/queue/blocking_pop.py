@@ -113,6 +113,8 @@ class BlockingPop:
 
 def _block(connection: Any, queue: Queue, seconds: float) -> int:
     """Let a connection wait for a job of a queue; returns the client ID of the connection."""
-    move = ("BLMOVE", queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT", seconds)
-    connection.send_packed_command(connection.pack_commands([("CLIENT", "ID"), move]))
-    return int(connection.read_response())
+    connection.send_command("CLIENT", "ID")
+    client = int(connection.read_response())
+    # Not sent along: its reply might be read together with the ID, and the poll would never see it.
+    connection.send_command("BLMOVE", queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT", seconds)
+    return client

@@ -155,18 +155,20 @@ class RobustWorker(LiveWorker):
         return None
 
     def _take_job(self, seconds: float | None) -> tuple[Job, Queue] | None:
-        self._popped = self._popped or self._waiting.pop(self._ordered_queues, seconds)
-        if not self._popped:
-            return None
-        job_id, queue = self._popped
-        job = fetch_or_fail(queue, job_id, self.job_class, self.serializer)
-        if job:
-            job.redis_server_version = get_version(self.connection)
-            self.reorder_queues(queue)
-        else:
-            queue.intermediate_queue.remove(job_id)
-        self._popped = None
-        return (job, queue) if job else None
+        job = None
+        while not job:  # a job that is gone, or can't be read, must not end a burst
+            self._popped = self._popped or self._waiting.pop(self._ordered_queues, seconds)
+            if not self._popped:
+                return None
+            job_id, queue = self._popped
+            job = fetch_or_fail(queue, job_id, self.job_class, self.serializer)
+            if job:
+                job.redis_server_version = get_version(self.connection)
+                self.reorder_queues(queue)
+            else:
+                queue.intermediate_queue.remove(job_id)
+            self._popped = None
+        return job, queue
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job in its own process and wait for it."""
