@@ -12,7 +12,7 @@ from tools.console import ToolError
 PATHS = (
     ".ci", ".github/workflows", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "README.md", "bench",
     "docs/BENCHMARKS.md", "docs/DEPLOYMENT.md", "docs/OBSERVABILITY.md", "docs/*.png", "docs/*.svg",
-    "template", "tests/template",
+    "docs/UPDATING.md", "template", "tests/template",
 )  # fmt: skip
 COMMANDS = "bench|new"
 FOLDERS = "bench|template"

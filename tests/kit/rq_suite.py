@@ -62,16 +62,7 @@ class RqSuite:
         run.mkdir()
         report = run / "report.xml"
         # With pytest-xdist, a test that ends its process has failed, and the others go on.
-        pytest = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-v",
-            "-n1",
-            "-p",
-            "no:cacheprovider",
-            f"--junitxml={report}",
-        ]
+        options = ["-v", "-n1", "-p", "no:cacheprovider", f"--junitxml={report}"]
         with running_redis(run) as url, (run / "log").open("wb") as log:
             environment = _environment() | {
                 "RQ_SUITE_REDIS_PORT": url.rpartition(":")[2].partition("/")[0],
@@ -79,7 +70,7 @@ class RqSuite:
                 "RQ_SUITE_RUN": run.name,
             }
             process = subprocess.Popen(
-                [*pytest, *(f"tests/{test}" for test in tests or [""])],
+                [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests or [""])],
                 cwd=self._folder, env=environment, stdout=log, stderr=log,
             )  # fmt: skip
             try:

@@ -73,7 +73,6 @@ def stopped(job, connection):
 def note_exception(job, kind, error, trace):
     job.connection.set(f"callback:{job.id}", kind.__name__)
 """
-to_be_fixed = pytest.mark.xfail(strict=True, reason="issue 9: still to be fixed in src/kit/queue")
 WORKER = ["-w", "src.kit.queue.worker.RobustWorker", "-S", "json"]
 
 
@@ -341,7 +340,6 @@ def test_max_jobs(stack: Workers) -> None:
     assert len(queue) == 1
 
 
-@to_be_fixed
 def test_a_worker_pool(stack: Workers) -> None:
     queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
     jobs = [enqueue(stack, "add", n, 1, queue=queue) for n in range(4)]
@@ -349,7 +347,6 @@ def test_a_worker_pool(stack: Workers) -> None:
     assert [job.return_value() for job in jobs] == [1, 2, 3, 4]
 
 
-@to_be_fixed
 def test_a_job_in_a_queue_that_was_renamed_runs(stack: Workers) -> None:
     queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
     renamed = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
@@ -360,14 +357,12 @@ def test_a_job_in_a_queue_that_was_renamed_runs(stack: Workers) -> None:
     assert renamed.intermediate_queue.get_job_ids() == []
 
 
-@to_be_fixed
 def test_max_idle_time(stack: Workers) -> None:
     began = time.monotonic()
     rq(stack, "worker", *WORKER, "--max-idle-time", "1", uuid.uuid4().hex)
     assert time.monotonic() - began < 4
 
 
-@to_be_fixed
 @pytest.mark.parametrize("options", [(), ("--disable-job-desc-logging",)])
 def test_jobs_that_cant_be_read_fail_and_the_worker_goes_on(stack: Workers, options: tuple[str, ...]) -> None:
     queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
@@ -379,7 +374,6 @@ def test_jobs_that_cant_be_read_fail_and_the_worker_goes_on(stack: Workers, opti
     assert set(queue.failed_job_registry.get_job_ids()) == {no_arguments.id, no_date.id}
 
 
-@to_be_fixed
 @pytest.mark.slow  # it waits for maintenance
 def test_abandoned_jobs_go_to_the_exception_handlers(stack: Workers) -> None:
     queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")

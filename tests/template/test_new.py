@@ -10,7 +10,7 @@ import pytest
 from tests.template.running import attempt, refused, run
 from tests.template.service import NAME, SLUG, add_environment, clone, commit, make_new
 
-PAGES = {"DEVELOPMENT.md", "FIRST_FEATURE.md", "PRODUCTION.md", "UPDATING.md"}
+PAGES = {"DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
 RENEWED = ("src/kit/", "src/reload/", "tools/", "tests/kit/", "tests/reload/", "tests/tools/")
 SIGNS = "Bob's Café & Söhne (No. 2)"
 
@@ -104,7 +104,7 @@ def test_the_locks_hold_what_is_needed_and_nothing_else(made: Path, lock: str) -
     assert "pygal" not in packages
     assert {reason.partition("[")[0].partition(" ")[0] for reason in reasons} <= packages | {SLUG}
     assert text.count("    # via") == len(re.findall(r"(?m)^[a-z0-9]", text))
-    direct = re.findall(r'(?m)^    "([a-z0-9-]+)', (made / "pyproject.toml").read_text().partition("[dep")[0])
+    direct = re.findall(r'(?m)^    "([a-z0-9-]+)', (made / "pyproject.toml").read_text().partition("[project.opt")[0])
     assert set(direct) <= packages
 
 
