@@ -115,7 +115,11 @@ APIS = (
 
 JOBS = (
     WORKERS[0],
+    Peer(
+        "this repository's worker, with three queues", "", _own,
+        _program("python", "-m", "ours", "urgent", "soon"), is_ours=True,
+    ),
     WORKERS[1],
     Peer("RQ worker that has imported the application", "rq", _own, _program("python", "-m", "rq_imported")),
-)
+)  # fmt: skip
 """Those whose jobs are timed: the same job, through the same queue."""

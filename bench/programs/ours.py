@@ -1,4 +1,7 @@
-"""This repository's worker: a supervisor, and generations that have loaded the application."""
+"""This repository's worker: a supervisor, and generations that have loaded the application.
+
+Arguments: the queues before the one that has the jobs, if any.
+"""
 
 import gc
 import sys
@@ -11,13 +14,15 @@ from src.reload import Supervisor
 def generation(generation: Any) -> None:
     """One generation, as `src/rq_worker.py` runs them."""
     import app.jobs  # noqa: F401
+    from rq import Queue
     from rq_imported import queue
 
     from src.kit.queue.worker import RobustWorker
 
     gc.freeze()
     generation.loaded()
-    worker = RobustWorker(queue, connection=queue.connection)
+    queues = [*(Queue(name, connection=queue.connection) for name in sys.argv[1:]), queue]
+    worker = RobustWorker(queues, connection=queue.connection)
     worker.on_working = generation.working
     worker.on_quiet = generation.quiet
     if generation.ready(worker.stop):
