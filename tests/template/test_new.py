@@ -104,7 +104,9 @@ def test_the_locks_hold_what_is_needed_and_nothing_else(made: Path, lock: str) -
     assert "pygal" not in packages
     assert {reason.partition("[")[0].partition(" ")[0] for reason in reasons} <= packages | {SLUG}
     assert text.count("    # via") == len(re.findall(r"(?m)^[a-z0-9]", text))
-    direct = re.findall(r'(?m)^    "([a-z0-9-]+)', (made / "pyproject.toml").read_text().partition("[project.opt")[0])
+    direct = re.findall(
+        r'(?m)^    "([a-z0-9-]+)', (made / "pyproject.toml").read_text().partition("[project.opt")[0]
+    )
     assert set(direct) <= packages
 
 

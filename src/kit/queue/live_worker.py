@@ -42,7 +42,8 @@ class LiveWorker(Worker):
     """RQ's worker as seen from outside: in Redis, in the log and by its heartbeat file.
 
     - While Redis is away it waits, and registers again if Redis has forgotten it.
-    - Its maintenance recovers within a minute what dead workers left behind (`maintenance`).
+    - Its maintenance recovers within a minute what dead workers left behind (`maintenance`). The first round
+      is a second after the start. A worker without a heartbeat for `worker_ttl`, 25 s by default, is dead.
     - Its hash in Redis has the fields `code` and `loaded_at`.
     - RQ's scheduler runs in a thread (`scheduler`).
     """

@@ -40,6 +40,9 @@ class RobustWorker(LiveWorker):
       and exits. A second
       signal kills the job, and so does `stop_timeout`; another worker runs it again.
     - A job dies with its worker (`lifeline`), and is recovered within a minute (`maintenance`).
+    - Several queues are waited for without BLPOP, which may lose a job.
+
+    `tests/kit/rq_differences.toml` lists the tests of RQ that differ, with the reasons; all others pass.
     """
 
     def __init__(
