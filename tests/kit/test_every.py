@@ -115,6 +115,7 @@ def _drill(workers: Workers, count: int, kills: int) -> None:
     assert done == list(range(done[0], done[0] + len(done))), "none is missing, none ran twice"
 
 
+@pytest.mark.slow  # it waits for two hand-overs
 def test_a_changed_schedule_takes_over_with_the_hand_over_and_a_deleted_one_stops(workers: Workers) -> None:
     workers.save("jobs.py", TICKS.format(times='"0 3 * * *"'))
     process = workers.start(RQ_WORKER_AUTORELOAD="true")

@@ -99,6 +99,7 @@ def counts_of(worker: psutil.Process) -> list[Any]:
     return [file for file in worker.open_files() if file.path.endswith(".db")]
 
 
+@pytest.mark.slow  # it lets Gunicorn replace its workers
 def test_requests_add_up_over_all_workers_that_ever_ran(own_api: Api) -> None:
     api = own_api
     ask(api, 30)

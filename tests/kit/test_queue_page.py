@@ -188,6 +188,7 @@ def _shown(page: Page, state: str, job: Job) -> Locator:
     return page.get_by_role("region", name=state).locator(f"[data-job='{job.id}']")
 
 
+@pytest.mark.slow  # a browser
 def test_a_failed_job_shows_its_traceback_and_runs_again_at_a_click(page: Page, site: Site) -> None:
     job = site.workers.enqueue("need", "water")
     failed = _shown(page, "Failed", job)
@@ -201,6 +202,7 @@ def test_a_failed_job_shows_its_traceback_and_runs_again_at_a_click(page: Page, 
     expect(failed).to_have_count(0)
 
 
+@pytest.mark.slow  # a browser
 def test_a_running_job_is_stopped_and_a_waiting_one_canceled(page: Page, site: Site) -> None:
     running, waiting = site.workers.enqueue("wait_for_word", 1), site.workers.enqueue("note", 2)
     site.workers.wait_for_begun(1)
@@ -214,6 +216,7 @@ def test_a_running_job_is_stopped_and_a_waiting_one_canceled(page: Page, site: S
     assert [begun.number for begun in site.workers.begun] == [1]
 
 
+@pytest.mark.slow  # a browser
 def test_all_failed_jobs_run_again_but_not_those_that_were_stopped(page: Page, site: Site) -> None:
     stopped = site.workers.enqueue("wait_for_word", 3)
     site.workers.wait_for_begun(3)
@@ -228,6 +231,7 @@ def test_all_failed_jobs_run_again_but_not_those_that_were_stopped(page: Page, s
     expect(_shown(page, "Failed", stopped).locator(".badge")).to_have_text("stopped")
 
 
+@pytest.mark.slow  # a browser
 def test_what_was_open_stays_open_while_the_page_changes(page: Page, site: Site) -> None:
     job = site.workers.enqueue("need", "gold")
     summary = _shown(page, "Failed", job).locator("summary")
@@ -238,6 +242,7 @@ def test_what_was_open_stays_open_while_the_page_changes(page: Page, site: Site)
     expect(summary).to_be_focused()
 
 
+@pytest.mark.slow  # a browser
 def test_it_fits_a_phone_and_has_contrast_in_light_and_dark(page: Page, site: Site) -> None:
     job = site.workers.enqueue("need", "a_long_name_" * 40)
     _shown(page, "Failed", job).locator("summary").click()
@@ -250,6 +255,7 @@ def test_it_fits_a_phone_and_has_contrast_in_light_and_dark(page: Page, site: Si
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
 
 
+@pytest.mark.slow  # a browser
 def test_a_worker_shows_its_state_and_code(page: Page, site: Site) -> None:
     (registered,) = wait_until(site.workers.registered)
     row = page.get_by_role("region", name="Workers").get_by_role("row")

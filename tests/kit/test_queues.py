@@ -45,6 +45,7 @@ def test_a_waiting_worker_takes_a_job_from_any_queue_and_a_worker_may_serve_some
     assert stop(process) == 0
 
 
+@pytest.mark.slow  # it starts four workers
 def test_no_job_is_lost_or_run_twice_by_workers_that_stop_while_jobs_arrive(
     workers: Workers, queues: list[Queue]
 ) -> None:

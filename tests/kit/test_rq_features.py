@@ -73,6 +73,7 @@ def stopped(job, connection):
 def note_exception(job, kind, error, trace):
     job.connection.set(f"callback:{job.id}", kind.__name__)
 """
+pytestmark = pytest.mark.slow  # they test kit with RQ, which no change of a service breaks
 WORKER = ["-w", "src.kit.queue.worker.RobustWorker", "-S", "json"]
 
 

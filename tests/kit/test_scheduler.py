@@ -34,6 +34,7 @@ def test_a_job_at_a_time_a_retry_that_waits_and_a_repetition_run(workers: Worker
     assert stop(process) == 0
 
 
+@pytest.mark.slow  # it waits for the lock
 def test_one_worker_schedules_and_another_takes_over_when_it_stops(workers: Workers) -> None:
     first, second = workers.start(), workers.start()
     wait_until(lambda: len(workers.registered()) == 2)

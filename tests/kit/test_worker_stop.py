@@ -69,6 +69,7 @@ def test_a_second_signal_kills_the_job_and_another_worker_runs_it_again(workers:
     assert stop(process) == 0
 
 
+@pytest.mark.slow  # it waits for the grace period
 def test_a_job_that_outlasts_the_stop_is_killed_in_time_and_another_worker_runs_it_again(
     workers: Workers,
 ) -> None:

@@ -293,6 +293,7 @@ def test_only_what_uvicorn_would_watch_counts(tmp_path: Path) -> None:
         assert "skipped_one" not in api.output()
 
 
+@pytest.mark.slow  # it waits for processes to notice
 def test_a_kill_of_the_reloader_leaves_no_process_behind(tmp_path: Path) -> None:
     with running(tmp_path) as api:
         api.wait_for(api.save())

@@ -160,6 +160,7 @@ def test_a_directory_that_becomes_unreadable_changes_nothing(root: Path) -> None
     watched.monitor.stop()
 
 
+@pytest.mark.slow  # it waits for several scans
 @pytest.mark.usefixtures("no_events")
 def test_where_events_do_not_work_it_scans_more_often_and_says_so_once(
     root: Path, caplog: pytest.LogCaptureFixture

@@ -101,6 +101,7 @@ def test_broken_code_never_takes_over(running: Program, content: str, place: str
     running.wait_for_log(CHANGED)
 
 
+@pytest.mark.slow  # it waits for the time limit
 def test_an_import_that_hangs_is_broken_code(program: Program) -> None:
     program.start('{"import_timeout": 2}')
     program.wait_for("working", 1)
