@@ -1,8 +1,10 @@
 """Schedules: each due time once, whatever the number of workers, and late only if it says so."""
 
-import subprocess
+import os
+import signal
 from datetime import UTC, datetime
 
+import psutil
 import pytest
 from rq import Queue
 
@@ -82,33 +84,35 @@ def test_two_hundred_ticks_with_five_workers_and_kills(workers: Workers) -> None
     _drill(workers, count=200, kills=20)
 
 
-def _scheduling(
-    workers: Workers, processes: list["subprocess.Popen[bytes]"]
-) -> "subprocess.Popen[bytes] | None":
+def _scheduling(workers: Workers) -> int | None:
     pid = workers.redis.hget(f"rq:worker:{scheduled_by(workers, 'schedules')}", "pid")
-    return next((process for process in processes if pid and process.pid == int(pid)), None)
+    return int(pid) if pid and psutil.pid_exists(int(pid)) else None
 
 
 def _drill(workers: Workers, count: int, kills: int) -> None:
-    """Let workers run a schedule, and kill the one that schedules now and then."""
-    workers.save("jobs.py", TICKS.format(times="seconds=1"))
+    """Let workers run a schedule, and now and then save some code and kill the one that schedules."""
+    code = TICKS.format(times="seconds=1")
+    workers.save("jobs.py", code)
     low = Queue("low", connection=workers.redis)
-    processes = [workers.start() for _ in range(5 if kills else 2)]
+    processes = [
+        workers.start(RQ_WORKER_AUTORELOAD="true"),
+        *(workers.start() for _ in range(4 if kills else 1)),
+    ]
     wait_until(lambda: len(ticks(workers)) >= 2, 60, workers.log[-3000:])
     for kill in range(kills):
         wanted = (kill + 1) * count // (kills + 1)
         wait_until(lambda n=wanted: len(ticks(workers)) >= n, 120)  # type: ignore[misc]
-        victim = wait_until(lambda: _scheduling(workers, processes), what="a scheduler")
+        workers.save("jobs.py", f"{code}# {kill}\n")
+        pid = wait_until(lambda: _scheduling(workers), what="a scheduler")
         # Right after a tick: a job that is killed runs again, which is not what this counts.
         seen = len(ticks(workers))
         wait_until(lambda n=seen: len(ticks(workers)) > n and not low.started_job_registry.count)  # type: ignore[misc]
-        victim.kill()
-        victim.wait()
-        processes[processes.index(victim)] = workers.start()
+        os.kill(pid, signal.SIGKILL)
+        for process in [process for process in processes if process.pid == pid]:  # else it is a generation
+            process.wait()
+            processes[processes.index(process)] = workers.start()
     wait_until(lambda: len(ticks(workers)) >= count + 2, 120, workers.log[-3000:])
-    wait_until(
-        lambda: {str(process.pid) for process in processes} <= {w["pid"] for w in workers.registered()}, 60
-    )
+    wait_until(lambda: len(workers.registered()) >= len(processes), 60, "all workers")
     for process in processes:
         assert stop(process) == 0
     done = sorted(ticks(workers))

@@ -114,15 +114,8 @@ def text(stack: Workers, key: str) -> str | None:
 
 def rq(stack: Workers, *arguments: str, timeout: float = 30) -> str:
     """The output of RQ's command, run in the folder of the worker's code."""
-    command = [
-        sys.executable,
-        "-m",
-        "rq.cli",
-        arguments[0],
-        "-u",
-        stack.environment["REDIS_URL"],
-        *arguments[1:],
-    ]
+    config = ["-c", "src.kit.queue.rq_config"]
+    command = [sys.executable, "-m", "rq.cli", arguments[0], *config, *arguments[1:]]
     result = subprocess.run(
         command, cwd=stack.folder, env=stack.environment, capture_output=True, text=True, timeout=timeout
     )
