@@ -8,7 +8,8 @@ import pytest
 from redis import Redis
 from rq import SimpleWorker
 from rq.job import JobStatus
-from sqlalchemy.exc import OperationalError
+from rq.timeouts import JobTimeoutException
+from sqlalchemy.exc import OperationalError, StatementError
 
 from src.kit.queue import durable
 from src.kit.queue.durable import durable_job
@@ -70,6 +71,10 @@ def test_a_row_runs_under_its_id() -> None:
         (
             OperationalError("SELECT secret", {}, Exception()),
             "The job failed for good: OperationalError: the worker's log says more",
+        ),
+        (
+            StatementError("", "SELECT secret", {}, JobTimeoutException("4 seconds")),
+            "The job failed for good: JobTimeoutException: 4 seconds",
         ),
     ],
 )

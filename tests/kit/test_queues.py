@@ -9,7 +9,7 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from src.kit.queue.blocking_pop import BlockingPop
-from src.kit.queue.enqueue import enqueue
+from src.kit.queue.enqueue import JobOptions, enqueue
 from src.reload.wakeup import Wakeup
 from tests.conftest import wait_until
 from tests.kit.worker_process import Workers, stop
@@ -123,6 +123,13 @@ def test_a_job_that_can_not_be_read_is_noted_as_failed_and_the_next_one_runs(
     wait_until(lambda: workers.ended == [1], what=workers.log[-2000:])
     assert queues[0].failed_job_registry.get_job_ids() == ["broken"]
     assert stop(process) == 0
+
+
+@pytest.mark.parametrize(("retries", "waits"), [(0, []), (2, [1, 10]), (5, [1, 10, 60, 60, 60])])
+def test_attempts_back_off_in_order(retries: int, waits: list[int]) -> None:
+    retry = JobOptions(retries=retries).retry()
+    found = retry.intervals if retry else []
+    assert all(0.8 * wait - 1 < each < 1.2 * wait + 1 for each, wait in zip(found, waits, strict=True))
 
 
 def test_a_queue_that_nobody_serves_is_refused(stack: dict[str, str]) -> None:

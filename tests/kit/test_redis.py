@@ -92,7 +92,7 @@ def test_an_idle_worker_follows_the_master_and_still_takes_commands(
 ) -> None:
     workers.environment |= watched.environment
     process = workers.start()
-    workers.wait_for_log("Listening on default")
+    workers.wait_for_log("Listening on")
     watched.fail_over()
     workers.redis = watched.master()
     workers.queue.connection = workers.redis

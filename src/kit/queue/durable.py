@@ -8,6 +8,7 @@ from typing import Any
 
 from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
+from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.kit.queue.enqueue import JobOptions, enqueue, find_job, in_hand, sweep
@@ -94,6 +95,8 @@ def _note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trac
     """RQ's failure callback: after the last attempt, the row says why. It quotes no database error."""
     if job.retries_left:
         return
+    cause = getattr(error, "orig", None)  # a timeout in a statement is SQLAlchemy's StatementError
+    error = cause if isinstance(cause, JobTimeoutException) else error
     if isinstance(error, AbandonedJobError):
         reason = "its worker died"
     else:

@@ -53,8 +53,10 @@ class JobOptions:
     def retry(self) -> Retry | None:
         """RQ's form of the attempts."""
         retries = get_settings().job_retries if self.retries is None else self.retries
-        waits = [round(wait * random.uniform(0.8, 1.2)) for wait in self.backoff]  # noqa: S311
-        return Retry(max=retries, interval=waits[: max(retries - 1, 0)] + waits[-1:]) if retries else None
+        # One for each: RQ counts from the end of the list, and repeats the first of a shorter one.
+        backoff = [*self.backoff, *[self.backoff[-1]] * retries][:retries]
+        waits = [round(wait * random.uniform(0.8, 1.2)) for wait in backoff]  # noqa: S311
+        return Retry(max=retries, interval=waits) if retries else None
 
 
 def job(**options: Any) -> Callable[[Function], Function]:
