@@ -82,7 +82,8 @@ def _in_stack(*modules: list[str]) -> int:
     if chosen.name == "docker":
         if (code := docker.in_api(*modules)) is not None:
             return code
-        say("The development stack does not run on Docker: using SQLite in data/app.db.")
+        if _UPGRADE in modules:
+            say("The development stack does not run on Docker: using SQLite in data/app.db.")
     python = venv.ensure()
     environment = project.environment()
     environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
