@@ -135,7 +135,7 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
         say("The production stack runs here: stopping it first. Its data stays.")
         compose.run("down", "--remove-orphans")
         running = ""
-    if not running:
+    if not running and not compose.read("ps", "--quiet", "fastapi"):  # a container that restarts has the port
         ports.require_free(port, target)
     return port
 
