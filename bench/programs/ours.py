@@ -17,8 +17,10 @@ def generation(generation: Any) -> None:
     from rq import Queue
     from rq_imported import queue
 
+    from src.kit import tracing
     from src.kit.queue.worker import RobustWorker
 
+    tracing.load()  # as src/kit/queue/startup.py does, so that no job reads the settings again
     gc.freeze()
     generation.loaded()
     queues = [*(Queue(name, connection=queue.connection) for name in sys.argv[1:]), queue]
