@@ -19,7 +19,7 @@ _REASONS = {  # pydantic's types of errors in fewer words
     "less_than_equal": "is above {le:,}",
     "string_pattern_mismatch": "has a control character",
     "string_too_long": "is longer than {max_length} characters",
-    "string_unicode": "has a byte that stands for no character",
+    "string_unicode": "contains bytes that are not valid text",
     "value_error": "{error}",
 }
 

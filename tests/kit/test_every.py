@@ -1,7 +1,9 @@
 """Schedules: each due time once, whatever the number of workers, and late only if it says so."""
 
+import json
 import os
 import signal
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -9,7 +11,9 @@ import psutil
 import pytest
 from rq import Queue
 
-from src.kit.queue.every import LATE, Schedule, every, read
+from src.kit.queue.enqueue import get_queue
+from src.kit.queue.every import KEY, LATE, Schedule, Times, enqueue_due, every, read, schedules
+from src.kit.redis import get_redis
 from tests.conftest import wait_until
 from tests.kit.test_scheduler import scheduled_by
 from tests.kit.worker_process import Workers, stop
@@ -137,3 +141,18 @@ def test_a_changed_schedule_takes_over_with_the_hand_over_and_a_deleted_one_stop
     workers.save("jobs.py", "")
     wait_until(lambda: not workers.redis.exists("schedules"), what=workers.log[-3000:])
     assert stop(process) == 0
+
+
+def test_a_schedule_of_a_queue_that_nobody_serves_does_not_stop_the_others(
+    stack: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("src.kit.queue.every._schedules", {})
+    every(seconds=1, queue="hihg")(enqueue_due)
+    every(seconds=1)(read)
+    for times in (schedules()[0], schedules()[1]):
+        queue = times.queue or "default"
+        old = Times(times.name, times.spec, queue, time.time() // 1 - 5, None)
+        get_redis().hset(KEY, times.name, json.dumps(old._asdict()))
+    enqueue_due(get_redis(), lambda _: None)
+    assert "is skipped: no worker serves the queue 'hihg'" in caplog.text
+    assert get_queue().count >= 5

@@ -126,9 +126,12 @@ def enqueue_due(redis: Redis, watch: Callable[[Pipeline], None]) -> None:
         with redis.pipeline() as pipeline:
             watch(pipeline)
             pipeline.multi()
-            for moment in due:
-                job_id = f"{schedule.name.replace('.', '-')}-{moment:.0f}"
-                enqueue(schedule.function, queue=queue, job_id=job_id, pipeline=pipeline)
+            try:
+                for moment in due:
+                    job_id = f"{schedule.name.replace('.', '-')}-{moment:.0f}"
+                    enqueue(schedule.function, queue=queue, job_id=job_id, pipeline=pipeline)
+            except ValueError as error:  # it must not keep the others from running
+                logger.error("Schedule %s is skipped: %s", schedule.name, error)
             times = Times(schedule.name, schedule.spec, queue, schedule.after(now), last)
             pipeline.hset(KEY, schedule.name, json.dumps(times._asdict()))
             pipeline.execute()

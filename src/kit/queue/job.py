@@ -18,7 +18,6 @@ from src.kit.redis import REDIS_AWAY
 
 logger = logging.getLogger(__name__)
 
-
 OUTAGES = 5
 """How many attempts may meet an outage that began during the attempt; a job may be the cause of it."""
 

@@ -37,8 +37,7 @@ class RobustWorker(LiveWorker):
 
     - It stops safely. RQ's raises an exception in the signal handler, which strands a job that was taken but
       not begun. This one notes the request, ends its wait (`BlockingPop`), runs the job that it may have got,
-      and exits. A second
-      signal kills the job, and so does `stop_timeout`; another worker runs it again.
+      and exits. A second signal kills the job, and so does `stop_timeout`; another worker runs it again.
     - A job dies with its worker (`lifeline`), and is recovered within a minute (`maintenance`).
     - Several queues are waited for without BLPOP, which may lose a job.
 
