@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,18 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 def attempt(folder: Path, *command: str, **variables: str) -> tuple[int, str]:
     """Run a command to its end; return its exit code and what it printed."""
-    done = subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT | {"RUNTIME": "native"} | variables, timeout=LONGEST,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout
+    with tempfile.TemporaryFile() as output:  # not a pipe, which what the command leaves behind may keep open
+        process = subprocess.Popen(
+            command, cwd=folder, env=ENVIRONMENT | {"RUNTIME": "native"} | variables,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+        try:
+            code = process.wait(LONGEST)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        output.seek(0)
+        return code, output.read().decode()
 
 
 def run(folder: Path, *command: str, **variables: str) -> str:

@@ -210,6 +210,7 @@ def test_the_example_stays_if_asked_for_and_a_name_with_signs_gives_a_plain_slug
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # more than its tests have
 @pytest.mark.parametrize(("fixture", "tests"), [("made", ""), ("kept", "tests/sales")])
 def test_a_service_passes_its_checks_and_its_tests(
     request: pytest.FixtureRequest, tmp_path: Path, fixture: str, tests: str

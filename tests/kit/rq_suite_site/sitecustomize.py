@@ -17,7 +17,8 @@ _connect: Any = redis.connection.Connection._connect
 def _connect_elsewhere(connection: Any) -> Any:
     """RQ's tests, and the URLs in them, assume a Redis on the standard port."""
     if connection.port == STANDARD_PORT:
-        connection.port = int(os.environ["RQ_SUITE_REDIS_PORT"])
+        process = os.environ["PYTEST_XDIST_WORKER"].upper()  # processes that tests start have it, too
+        connection.port = int(os.environ[f"RQ_SUITE_PORT_OF_{process}"])
     return _connect(connection)
 
 
