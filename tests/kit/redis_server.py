@@ -38,7 +38,7 @@ def running(command: list[str], port: int, directory: Path, deadline: float) -> 
         _wait_for_answer(port, process, time.monotonic() + deadline)
         yield
     finally:
-        process.terminate()
+        process.kill()  # a Redis that is just writing a file ignores the first SIGTERM
         process.wait()
 
 
