@@ -15,16 +15,16 @@ def generation(generation: Any) -> None:
     """One generation, as `src/rq_worker.py` runs them."""
     import app.jobs  # noqa: F401
     from rq import Queue
-    from rq_imported import queue
 
     from src.kit import tracing
     from src.kit.queue.worker import RobustWorker
+    from src.kit.redis import get_redis
 
     tracing.load()  # as src/kit/queue/startup.py does, so that no job reads the settings again
     gc.freeze()
     generation.loaded()
-    queues = [*(Queue(name, connection=queue.connection) for name in sys.argv[1:]), queue]
-    worker = RobustWorker(queues, connection=queue.connection)
+    queues = [Queue(name, connection=get_redis()) for name in (*sys.argv[1:], "bench")]
+    worker = RobustWorker(queues, connection=get_redis())
     worker.on_working = generation.working
     worker.on_quiet = generation.quiet
     if generation.ready(worker.stop):

@@ -137,10 +137,13 @@ class LiveWorker(Worker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002
         """Stay registered for `worker_ttl` seconds."""
-        with contextlib.suppress(*REDIS_AWAY):
+        if pipeline is not None:
             super().heartbeat(self.worker_ttl, pipeline)
-            if pipeline is None:
-                self._touch_heartbeat_file()
+            return
+        with contextlib.suppress(*REDIS_AWAY), self.connection.pipeline(transaction=False) as at_once:
+            super().heartbeat(self.worker_ttl, at_once)
+            at_once.execute()
+            self._touch_heartbeat_file()
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Heartbeat of a worker whose job is running, and of the job."""
@@ -158,9 +161,13 @@ class LiveWorker(Worker):
 
     def _show_idle(self) -> None:
         """Heartbeat, registration and maintenance of an idle worker."""
-        self.set_state(WorkerStatus.IDLE)
-        self.heartbeat()
-        if self.birth_date and not self.connection.hexists(self.key, "birth"):
+        with self.connection.pipeline(transaction=False) as pipeline:
+            self.set_state(WorkerStatus.IDLE, pipeline)
+            super().heartbeat(self.worker_ttl, pipeline)
+            pipeline.hexists(self.key, "birth")
+            is_registered = pipeline.execute()[-1]
+        self._touch_heartbeat_file()
+        if self.birth_date and not is_registered:
             self.connection.hset(self.key, mapping=self.serialize())  # type: ignore[arg-type]
             self.connection.sadd(self.redis_workers_keys, self.key)
             for queue in self.queues:
