@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -74,6 +75,29 @@ def test_what_was_missed_runs_once_and_only_if_it_is_to_catch_up() -> None:
 def test_wrong_times_are_refused_in_a_sentence(times: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         every(**times)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("catch_up", "late"), [("True", 1), ("False", 0)])
+def test_what_was_due_while_no_worker_ran_runs_once_if_it_is_to_catch_up(
+    workers: Workers, catch_up: str, late: int
+) -> None:
+    workers.save("jobs.py", TICKS.format(times=f'"0 3 * * *", catch_up={catch_up}'))
+    process = workers.start()
+    (planned,) = wait_until(lambda: read(workers.redis), what="the schedule")
+    assert stop(process) == 0
+    two_days_ago = planned._replace(next=planned.next - 3 * 86_400)
+    workers.redis.hset(KEY, planned.name, json.dumps(two_days_ago._asdict()))
+    assert stop_after(workers, lambda: read(workers.redis) != [two_days_ago]) == 0
+    assert ticks(workers) == [two_days_ago.next] * late
+    assert read(workers.redis)[0].next == planned.next
+
+
+def stop_after(workers: Workers, condition: Callable[[], bool]) -> int:
+    """Run a worker until a condition holds and no job is left."""
+    process = workers.start()
+    wait_until(condition, what=workers.log)
+    wait_until(lambda: not Queue("low", connection=workers.redis).count)
+    return stop(process)
 
 
 def ticks(workers: Workers, name: str = "tick") -> list[int]:

@@ -8,6 +8,7 @@ import threading
 import time
 
 _PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded once, not in each job
 LOOK_EVERY = 0.5
 """Seconds between two looks for the parent, on systems whose kernel does not report its death."""
 
@@ -18,8 +19,8 @@ def die_with(parent: int) -> None:
     Args:
         parent: process id of the parent as it was before the fork, since it may be gone by now.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _libc:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
     else:

@@ -27,6 +27,17 @@ services:
 networks:
   default: {attachable: true}
 """
+TICKS = """
+from rq import get_current_job
+
+from src.kit.queue.every import every
+from src.kit.redis import get_redis
+
+
+@every(seconds=1)
+def tick() -> None:
+    get_redis().rpush("ticks", get_current_job().id.rpartition("-")[2])
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +61,10 @@ def swarm(image: str) -> Iterator[None]:
 def stack(swarm: None, clone: Running) -> Iterator[Running]:
     """The stack on the swarm, with two containers of the API."""
     (clone.folder / "docker-compose.override.yml").write_text(OVERRIDE)
+    feature = clone.folder / "src" / "ticks"
+    feature.mkdir()
+    (feature / "__init__.py").touch()
+    (feature / "jobs.py").write_text(TICKS)
     clone.environment |= {"API_REPLICAS": "2", "CPU_LIMIT": "1.5"}
     clone.make("deploy")
     yield clone
@@ -190,6 +205,13 @@ def test_make_rollback_brings_back_the_version_before_in_every_service(stack: Ru
     assert replicas(stack)["rqworker"] == "5/5", "scaled as it was"
     stack.make("rollback")
     wait_for_code(stack, newer)
+
+
+def test_a_schedule_ran_once_a_second_through_all_of_this(stack: Running) -> None:
+    program = "from src.kit.redis import *; print([int(tick) for tick in get_redis().lrange('ticks', 0, -1)])"
+    ticks = sorted(inside(containers(stack, "fastapi")[0], program))
+    assert len(ticks) > 60
+    assert ticks == list(range(ticks[0], ticks[0] + len(ticks))), "none is missing, none ran twice"
 
 
 def test_a_backup_is_restored_while_nothing_writes(stack: Running) -> None:
