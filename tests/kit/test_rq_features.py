@@ -383,6 +383,33 @@ def test_abandoned_jobs_go_to_the_exception_handlers(stack: Workers) -> None:
     assert set(queue.failed_job_registry.get_job_ids()) == {cant_be_read.id, abandoned.id}
 
 
+CRON = """
+from rq import cron
+from src.probe.jobs import add
+cron.register(add, "default", args=(1, 2), interval=1)
+"""
+
+
+def test_rqs_cron_command_enqueues_jobs_that_the_worker_reads(stack: Workers) -> None:
+    (stack.folder / "cron_jobs.py").write_text(CRON)
+    finished = stack.queue.finished_job_registry
+    before = finished.count
+    command = [sys.executable, "-m", "rq.cli", "cron", "-c", "src.kit.queue.rq_config", "cron_jobs.py"]
+    scheduler = subprocess.Popen(command, cwd=stack.folder, env=stack.environment)
+    try:
+        wait_until(lambda: finished.count >= before + 2, what="two jobs of cron")
+    finally:
+        scheduler.kill()
+        scheduler.wait()
+
+
+def test_rqs_enqueue_command_enqueues_a_job_that_the_worker_reads(stack: Workers) -> None:
+    job_id = uuid.uuid4().hex
+    rq(stack, "enqueue", "--job-id", job_id, "src.probe.jobs.add", ":1", ":2")
+    job = Job.fetch(job_id, stack.redis, serializer=stack.queue.serializer)
+    assert wait_for_end(job).return_value() == 3
+
+
 def test_a_worker_shuts_down_on_command(stack: Workers) -> None:
     process = stack.start()
     wait_until(

@@ -1,6 +1,12 @@
-"""For RQ's own commands, such as `rq info -c src.kit.queue.rq_config`: where Redis is, and its password."""
+"""For RQ's own commands, such as `rq info -c src.kit.queue.rq_config`: where Redis is, and jobs as JSON."""
+
+from rq import serializers
 
 from src.kit.settings import get_settings
 
 REDIS_URL = get_settings().redis_url
 QUEUES = list(get_settings().rq_queues)
+
+# The two names of RQ's default.
+serializers.PickleSerializer = serializers.JSONSerializer  # type: ignore[assignment]
+serializers.DefaultSerializer = serializers.JSONSerializer  # type: ignore[assignment, misc]
