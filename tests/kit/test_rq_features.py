@@ -1,126 +1,27 @@
 """What RQ documents works with our worker, too: one real worker process, one short test for each feature."""
 
 import json
-import subprocess
-import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from rq import Callback, Queue, RateLimit, Repeat, Retry, Webhook, Worker
-from rq.command import send_kill_horse_command, send_shutdown_command, send_stop_job_command
+from rq.command import send_kill_horse_command, send_stop_job_command
 from rq.exceptions import DuplicateJobError
 from rq.group import Group
 from rq.job import Dependency, Job, JobStatus
-from rq.suspension import resume, suspend
 
 from tests.conftest import wait_until
-from tests.kit.redis_server import running_redis
-from tests.kit.worker_process import Workers, stop
+from tests.kit.rq_stack import enqueue, error_of, stack, text, wait_for_end
+from tests.kit.worker_process import Workers
 
-JOBS = """
-import os, time
-from rq import Retry, get_current_job
-from src.kit.redis import get_redis
+__all__ = ["stack"]
 
-def add(a, b):
-    return a + b
-
-async def add_async(a, b):
-    return a + b
-
-def fail():
-    raise ValueError("on purpose")
-
-def fail_once():
-    if get_redis().incr(get_current_job().id) == 1:
-        raise ValueError("on purpose")
-    return "done"
-
-def ask_for_a_retry():
-    return Retry(max=1) if get_redis().incr(get_current_job().id) == 1 else "done"
-
-def wait_for(key):
-    while not get_redis().exists(key):
-        time.sleep(0.01)
-
-def sum_of_dependencies():
-    return sum(job.return_value() for job in get_current_job().fetch_dependencies())
-
-def environment():
-    return [os.environ["RQ_JOB_ID"], os.environ["RQ_WORKER_ID"]]
-
-def keep_in_meta(word):
-    job = get_current_job()
-    job.meta["word"] = word
-    job.save_meta()
-
-def succeeded(job, connection, result):
-    connection.set(f"callback:{job.id}", result)
-
-def failed(job, connection, kind, error, trace):
-    connection.set(f"callback:{job.id}", str(error))
-
-def stopped(job, connection):
-    connection.set(f"callback:{job.id}", "stopped")
-
-def note_exception(job, kind, error, trace):
-    job.connection.set(f"callback:{job.id}", kind.__name__)
-"""
 pytestmark = pytest.mark.slow  # they test kit with RQ, which no change of a service breaks
-WORKER = ["-w", "src.kit.queue.worker.RobustWorker", "-S", "json"]
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Workers]:
-    """One worker for all tests of this module; what they enqueue has ids of its own."""
-    folder = tmp_path_factory.mktemp("features")
-    (folder / "redis").mkdir()
-    with running_redis(folder / "redis") as url:
-        stack = Workers(folder, url, sqlite_template)
-        stack.save("jobs.py", JOBS)
-        process = stack.start()
-        wait_until(stack.registered, what="the worker")
-        yield stack
-        stop(process)
-        stack.kill_all()
-
-
-def enqueue(stack: Workers, function: str, *args: Any, queue: Queue | None = None, **options: Any) -> Job:
-    return (queue or stack.queue).enqueue(f"src.probe.jobs.{function}", *args, **options)
-
-
-def wait_for_end(job: Job, status: JobStatus = JobStatus.FINISHED) -> Job:
-    wait_until(lambda: job.get_status() == status, 10, f"{status}, but it is {job.get_status()}")
-    job.refresh()  # type: ignore[no-untyped-call]
-    return job
-
-
-def error_of(job: Job) -> str:
-    result = job.latest_result()
-    return (result and result.exc_string) or ""
-
-
-def text(stack: Workers, key: str) -> str | None:
-    value: Any = stack.redis.get(key)
-    return value.decode() if value is not None else None
-
-
-def rq(stack: Workers, *arguments: str, timeout: float = 30) -> str:
-    """The output of RQ's command, run in the folder of the worker's code."""
-    config = ["-c", "src.kit.queue.rq_config"]
-    command = [sys.executable, "-m", "rq.cli", arguments[0], *config, *arguments[1:]]
-    result = subprocess.run(
-        command, cwd=stack.folder, env=stack.environment, capture_output=True, text=True, timeout=timeout
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout + result.stderr
 
 
 @contextmanager
@@ -297,124 +198,3 @@ def test_a_canceled_job_does_not_run(stack: Workers) -> None:
     wait_for_end(last)
     assert canceled.get_status() == JobStatus.CANCELED
     assert canceled.results() == []
-
-
-def test_suspend_and_resume(stack: Workers) -> None:
-    suspend(stack.redis)
-    try:
-        first = enqueue(stack, "add", 1, 2)  # the worker waits for a job already, and so takes this one
-        wait_until(lambda: stack.registered()[0]["state"] == "suspended", 10, "the worker to notice")
-        second = enqueue(stack, "add", 1, 2)
-        assert "suspended" in rq(stack, "info")
-        assert second.get_status() == JobStatus.QUEUED
-    finally:
-        resume(stack.redis)
-    wait_for_end(first)
-    wait_for_end(second)
-
-
-def test_rq_info_shows_the_worker_and_its_queue(stack: Workers) -> None:
-    said = rq(stack, "info")
-    assert "1 workers" in said
-    assert "default" in said
-
-
-def test_burst_ends_once_the_queue_is_empty(stack: Workers) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    jobs = [enqueue(stack, "add", n, 1, queue=queue) for n in range(3)]
-    rq(stack, "worker", *WORKER, "--burst", queue.name)
-    assert [job.return_value() for job in jobs] == [1, 2, 3]
-
-
-def test_max_jobs(stack: Workers) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    for n in range(3):
-        enqueue(stack, "add", n, 1, queue=queue)
-    rq(stack, "worker", *WORKER, "--max-jobs", "2", queue.name)
-    assert len(queue) == 1
-
-
-def test_a_worker_pool(stack: Workers) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    jobs = [enqueue(stack, "add", n, 1, queue=queue) for n in range(4)]
-    rq(stack, "worker-pool", *WORKER, "--burst", "-n", "2", queue.name)
-    assert [job.return_value() for job in jobs] == [1, 2, 3, 4]
-
-
-def test_a_job_in_a_queue_that_was_renamed_runs(stack: Workers) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    renamed = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    job = enqueue(stack, "add", 1, 2, queue=queue)
-    stack.redis.rename(queue.key, renamed.key)
-    rq(stack, "worker", *WORKER, "--burst", renamed.name)
-    assert job.return_value() == 3
-    assert renamed.intermediate_queue.get_job_ids() == []
-
-
-def test_max_idle_time(stack: Workers) -> None:
-    began = time.monotonic()
-    rq(stack, "worker", *WORKER, "--max-idle-time", "1", uuid.uuid4().hex)
-    assert time.monotonic() - began < 4
-
-
-@pytest.mark.parametrize("options", [(), ("--disable-job-desc-logging",)])
-def test_jobs_that_cant_be_read_fail_and_the_worker_goes_on(stack: Workers, options: tuple[str, ...]) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    no_arguments, no_date, good = (enqueue(stack, "add", 1, 2, queue=queue) for _ in range(3))
-    stack.redis.hset(no_arguments.key, "data", "no JSON")
-    stack.redis.hset(no_date.key, "created_at", "no date")
-    rq(stack, "worker", *WORKER, *options, "--burst", queue.name)
-    assert good.return_value() == 3
-    assert set(queue.failed_job_registry.get_job_ids()) == {no_arguments.id, no_date.id}
-
-
-@pytest.mark.slow  # it waits for maintenance
-def test_abandoned_jobs_go_to_the_exception_handlers(stack: Workers) -> None:
-    queue = Queue(uuid.uuid4().hex, connection=stack.redis, serializer="json")
-    cant_be_read, abandoned = (enqueue(stack, "add", 1, 2, queue=queue) for _ in range(2))
-    stack.redis.hset(cant_be_read.key, "created_at", "no date")
-    stack.redis.delete(queue.key)
-    for score, job in enumerate((cant_be_read, abandoned)):
-        stack.redis.hset(job.key, "status", "started")
-        stack.redis.zadd(queue.started_job_registry.key, {f"{job.id}:its-execution": score})
-    handler = ["--exception-handler", "src.probe.jobs.note_exception", "--maintenance-interval", "10"]
-    rq(stack, "worker", *WORKER, *handler, "--max-idle-time", "6", queue.name)
-    assert text(stack, f"callback:{abandoned.id}") == "AbandonedJobError"
-    assert set(queue.failed_job_registry.get_job_ids()) == {cant_be_read.id, abandoned.id}
-
-
-CRON = """
-from rq import cron
-from src.probe.jobs import add
-cron.register(add, "default", args=(1, 2), interval=1)
-"""
-
-
-def test_rqs_cron_command_enqueues_jobs_that_the_worker_reads(stack: Workers) -> None:
-    (stack.folder / "cron_jobs.py").write_text(CRON)
-    finished = stack.queue.finished_job_registry
-    before = finished.count
-    command = [sys.executable, "-m", "rq.cli", "cron", "-c", "src.kit.queue.rq_config", "cron_jobs.py"]
-    scheduler = subprocess.Popen(command, cwd=stack.folder, env=stack.environment)
-    try:
-        wait_until(lambda: finished.count >= before + 2, what="two jobs of cron")
-    finally:
-        scheduler.kill()
-        scheduler.wait()
-
-
-def test_rqs_enqueue_command_enqueues_a_job_that_the_worker_reads(stack: Workers) -> None:
-    job_id = uuid.uuid4().hex
-    rq(stack, "enqueue", "--job-id", job_id, "src.probe.jobs.add", ":1", ":2")
-    job = Job.fetch(job_id, stack.redis, serializer=stack.queue.serializer)
-    assert wait_for_end(job).return_value() == 3
-
-
-def test_a_worker_shuts_down_on_command(stack: Workers) -> None:
-    process = stack.start()
-    wait_until(
-        lambda: [fields.get("state") for fields in stack.registered()] == ["idle"] * 2, what="two workers"
-    )
-    (worker,) = [worker for worker in Worker.all(stack.redis) if worker.pid == process.pid]
-    send_shutdown_command(stack.redis, worker.name)
-    assert process.wait(10) == 0
