@@ -101,12 +101,16 @@ def text(stack: Workers, key: str) -> str | None:
     return value.decode() if value is not None else None
 
 
-def rq(stack: Workers, *arguments: str, timeout: float = 30) -> str:
-    """The output of RQ's command, run in the folder of the worker's code."""
-    config = ["-c", "src.kit.queue.rq_config"]
-    command = [sys.executable, "-m", "rq.cli", arguments[0], *config, *arguments[1:]]
+def rq_command(name: str, *arguments: str) -> list[str]:
+    """The command line of one of RQ's commands."""
+    return [sys.executable, "-m", "rq.cli", name, "-c", "src.kit.queue.rq_config", *arguments]
+
+
+def rq(stack: Workers, name: str, *arguments: str) -> str:
+    """The output of one of RQ's commands, run in the folder of the worker's code."""
     result = subprocess.run(
-        command, cwd=stack.folder, env=stack.environment, capture_output=True, text=True, timeout=timeout
-    )
+        rq_command(name, *arguments), cwd=stack.folder, env=stack.environment,
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return result.stdout + result.stderr

@@ -85,10 +85,10 @@ def test_what_was_due_while_no_worker_ran_runs_once_if_it_is_to_catch_up(
     process = workers.start()
     (planned,) = wait_until(lambda: read(workers.redis), what="the schedule")
     assert stop(process) == 0
-    two_days_ago = planned._replace(next=planned.next - 3 * 86_400)
-    workers.redis.hset(KEY, planned.name, json.dumps(two_days_ago._asdict()))
-    assert stop_after(workers, lambda: read(workers.redis) != [two_days_ago]) == 0
-    assert ticks(workers) == [two_days_ago.next] * late
+    missed = planned._replace(next=planned.next - 3 * 86_400)
+    workers.redis.hset(KEY, planned.name, json.dumps(missed._asdict()))
+    assert stop_after(workers, lambda: read(workers.redis) != [missed]) == 0
+    assert ticks(workers) == [missed.next] * late
     assert read(workers.redis)[0].next == planned.next
 
 

@@ -1,7 +1,6 @@
 """RQ's commands, and its options of a worker, work with our worker, too."""
 
 import subprocess
-import sys
 import time
 import uuid
 
@@ -12,7 +11,7 @@ from rq.job import Job, JobStatus
 from rq.suspension import resume, suspend
 
 from tests.conftest import wait_until
-from tests.kit.rq_stack import WORKER, enqueue, rq, stack, text, wait_for_end
+from tests.kit.rq_stack import WORKER, enqueue, rq, rq_command, stack, text, wait_for_end
 from tests.kit.worker_process import Workers
 
 __all__ = ["stack"]
@@ -114,8 +113,7 @@ def test_rqs_cron_command_enqueues_jobs_that_the_worker_reads(stack: Workers) ->
     (stack.folder / "cron_jobs.py").write_text(CRON)
     finished = stack.queue.finished_job_registry
     before = finished.count
-    command = [sys.executable, "-m", "rq.cli", "cron", "-c", "src.kit.queue.rq_config", "cron_jobs.py"]
-    scheduler = subprocess.Popen(command, cwd=stack.folder, env=stack.environment)
+    scheduler = subprocess.Popen(rq_command("cron", "cron_jobs.py"), cwd=stack.folder, env=stack.environment)
     try:
         wait_until(lambda: finished.count >= before + 2, what="two jobs of cron")
     finally:
