@@ -11,8 +11,8 @@ from tools.console import ToolError
 
 PATHS = (
     ".ci", ".github/workflows", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "README.md", "bench",
-    "docs/BENCHMARKS.md", "docs/DEPLOYMENT.md", "docs/OBSERVABILITY.md", "docs/*.png", "docs/*.svg",
-    "docs/UPDATING.md", "template", "tests/template",
+    "docs/BENCHMARKS.md", "docs/COPYING.md", "docs/DEPLOYMENT.md", "docs/OBSERVABILITY.md", "docs/*.png",
+    "docs/*.svg", "docs/UPDATING.md", "template", "tests/template",
 )  # fmt: skip
 COMMANDS = "bench|new"
 FOLDERS = "bench|template"

@@ -8,13 +8,19 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools import ports, project, ready, secret_files
+from tools import clones, ports, project, ready, secret_files
 from tools.console import ToolError, say
 
 # Your own changes to production, under Compose's name for such a file.
 _OVERRIDE = project.ROOT / "docker-compose.override.yml"
 _GUNICORN = {
-    "services": {"fastapi": {"entrypoint": [], "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"]}}
+    "services": {
+        "fastapi": {
+            "entrypoint": [],
+            "command": ["gunicorn", "-c", "gunicorn.dev.conf.py"],
+            "volumes": ["./gunicorn.dev.conf.py:/app/gunicorn.dev.conf.py"],
+        }
+    }
 }
 
 _RESTARTS = 3
@@ -32,6 +38,8 @@ class Compose:
         self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
         self.environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
+        name = self.config()["name"]
+        self.environment["COMPOSE_PROJECT_NAME"] = clones.own_project(name) or name
         # The engine's cores, which need not be those of this machine.
         if not self.environment.get("CPU_LIMIT"):
             self.environment["CPU_LIMIT"] = "".join(listing("info", "--format", "{{.NCPU}}"))
@@ -109,6 +117,7 @@ def prod(environment: Mapping[str, str]) -> int:
     if compose.run("build"):
         raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
     # Before anything is replaced: would the new image start with these settings?
+    compose.read("run", "--rm", "--no-TTY", "secrets")
     if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.kit.production"):
         raise ToolError("Fix that and run `make prod` again. Nothing was replaced.")
     override = _production_override(compose)
@@ -122,7 +131,7 @@ def prod(environment: Mapping[str, str]) -> int:
 
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
-    stack = compose.config()["name"]
+    stack = compose.environment["COMPOSE_PROJECT_NAME"]
     if listing("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
         raise ToolError(
             f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
@@ -136,7 +145,8 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
         compose.run("down", "--remove-orphans")
         running = ""
     if not running and not compose.read("ps", "--quiet", "fastapi"):  # a container that restarts has the port
-        ports.require_free(port, target)
+        port = clones.api_port(environment, target)
+        compose.environment["API_PORT"] = str(port)
     return port
 
 
@@ -154,16 +164,24 @@ def listing(*arguments: str) -> list[str]:
     ).stdout.splitlines()
 
 
+def secrets_of(service: Mapping[str, Any]) -> list[str]:
+    """The names of the secrets that a service can read: all of them, or its own password."""
+    for mount in service.get("volumes", ()):
+        if mount["target"] == "/run/secrets":
+            owner = mount["source"].removeprefix("secrets-")
+            return secret_files.names(project.SECRETS) if owner == "app" else [f"{owner}_password"]
+    return []
+
+
 def _production_override(compose: Compose) -> dict[str, Any]:
-    """What `up` needs beside the files: Swarm would reject it, or it depends on this machine."""
-    services: dict[str, Any] = {}
-    for name, service in compose.config()["services"].items():
-        sources = [secret["source"] for secret in service.get("secrets", ())]
-        # Compose does not look into the files: with this, the containers of a changed secret are replaced.
-        services[name] = {"labels": {"secrets": secret_files.digest(project.SECRETS, sources)}}
-    # Without it, `up --wait` counts the end of the migration as a failure.
-    services["fastapi"]["depends_on"] = {"migrate": {"condition": "service_completed_successfully"}}
-    return {"services": services}
+    """What `up` needs beside the files, because it replaces containers."""
+    services = compose.config()["services"]
+    # Compose does not look into the secrets: with this, the containers of a changed one are replaced.
+    digests = {name: secret_files.digest(project.SECRETS, secrets_of(services[name])) for name in services}
+    override: dict[str, Any] = {name: {"labels": {"secrets": digest}} for name, digest in digests.items()}
+    # If the migration fails, the old API goes on.
+    override["fastapi"]["depends_on"] = {"migrate": {"condition": "service_completed_successfully"}}
+    return {"services": override}
 
 
 def _renew_password(compose: Compose) -> None:

@@ -34,3 +34,12 @@ def create(path: Path, example: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def write(path: Path, name: str, value: str) -> None:
+    """Set a variable in an existing `.env`: in its line if there is one, else in a new line."""
+    lines = path.read_text("utf-8-sig").splitlines()
+    matches = [_ASSIGNMENT.fullmatch(line) for line in lines]
+    found = [number for number, match in enumerate(matches) if match and match[1] == name] or [len(lines)]
+    lines[found[-1] : found[-1] + 1] = [f"{name}={value}"]
+    path.write_text("\n".join(lines) + "\n", "utf-8")

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from tools import pidfile, ports, project, ready, secret_files
+from tools import clones, pidfile, project, ready, secret_files
 from tools.console import ToolError, say
 from tools.processes import Process, ProcessManager
 from tools.redis_binary import find_redis_server, redis_command
@@ -25,8 +25,7 @@ def main(target: str) -> int:
 
 def _run(target: str) -> int:
     environment = native_environment(target)
-    port = ports.api_port(environment)
-    ports.require_free(port, target)
+    port = clones.api_port(environment, target)
     processes = [
         Process("migrate", _python("alembic", "upgrade", "head"), one_shot=True),
         Process("worker", _python("src.rq_worker")),
@@ -75,18 +74,21 @@ def _api_command(target: str, environment: dict[str, str], port: int) -> list[st
         config = environment.get("GUNICORN_CONFIG") or "gunicorn.conf.py"
     elif environment.get("SERVER") == "gunicorn":
         config = "gunicorn.dev.conf.py"
+    host = environment.get("API_BIND") or _HOST
     if config:
-        return _python("gunicorn", "-c", config, "--bind", f"{_HOST}:{port}")
+        return _python("gunicorn", "-c", config, "--bind", f"{host}:{port}")
     reload = ["--reload"]
     for folder in ("src", "migrations"):
         reload += ["--reload-dir", str(project.ROOT / folder)]
-    address = ["--host", _HOST, "--port", str(port)]
+    address = ["--host", host, "--port", str(port)]
     # The same command line as in docker-compose.dev.yml.
     return _python("src.reload", "uvicorn", "src.main:app", *address, *reload, "--log-level", "debug")
 
 
 def _redis(target: str, environment: dict[str, str]) -> Process:
-    port = ports.free_port()
+    directory = project.DATA / "redis"
+    directory.mkdir(exist_ok=True)
+    port = clones.redis_port()
     environment["REDIS_URL"] = f"redis://{_HOST}:{port}/0"
     environment.pop("REDIS_PASSWORD", None)  # of another Redis
     environment.pop("REDIS_PASSWORD_FILE", None)
@@ -94,8 +96,6 @@ def _redis(target: str, environment: dict[str, str]) -> Process:
     if target == "prod":
         password_file = project.SECRETS / secret_files.REDIS
         environment["REDIS_PASSWORD_FILE"] = str(password_file)
-    directory = project.DATA / "redis"
-    directory.mkdir(exist_ok=True)
     command = redis_command(port, password_file)
     say(f"Redis: {find_redis_server()} on port {port}, with its data in data/redis.")
     return Process("redis", command, last=True, cwd=directory)

@@ -40,6 +40,15 @@ def require_free(port: int, target: str) -> None:
                 ) from None
 
 
+def is_free(port: int) -> bool:
+    """Whether no program listens on `port`, and this one may."""
+    try:
+        require_free(port, "")
+    except ToolError:
+        return False
+    return True
+
+
 def free_port() -> int:
     """A port on 127.0.0.1 that is free at the moment."""
     with socket.socket() as probe:

@@ -15,10 +15,10 @@ POSTGRES, REDIS, API_KEYS = NAMES = ("postgres_password", "redis_password", "api
 def create_missing(folder: Path) -> list[str]:
     """Make the files that are missing; return their names.
 
-    The folder is closed to other users. The files themselves are readable, since Compose mounts them as they
-    are into containers that run as other users; their owner can add a key.
+    The folder is closed to other users. The service `secrets` in docker-compose.yml makes the same.
     """
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o700)
     made = []
     for name in NAMES:
         with suppress(FileExistsError), (folder / name).open("x", encoding="ascii") as file:
@@ -39,6 +39,11 @@ def api_key(folder: Path) -> str:
         return file.read_text("utf-8").replace(",", " ").split()[0]
     except (OSError, IndexError):
         raise ToolError("There is no API key yet: `make prod` makes one in secrets/api_keys.") from None
+
+
+def names(folder: Path) -> list[str]:
+    """The names of all secrets, also those of your own, sorted."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def digest(folder: Path, names: Iterable[str]) -> str:

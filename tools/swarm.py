@@ -3,14 +3,13 @@
 import json
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools import project, secret_files
 from tools.console import ToolError, say
 from tools.docker import Compose
+from tools.swarm_file import for_swarm
 
 OURS = ("fastapi", "rqworker")
 """The services that go back to an earlier version; `migrate` only goes forward."""
@@ -41,7 +40,7 @@ def deploy() -> int:
             f"APP_IMAGE={image} is on this machine only, and the swarm has {len(nodes)} nodes: give the "
             "image a name in a registry that all of them reach, such as registry.example.com/team/app."
         )
-    deployed = [service["deploy"] for service in config["services"].values()]
+    deployed = [service.get("deploy", {}) for service in config["services"].values()]
     if any("placement" in each and each.get("replicas") != 0 for each in deployed):
         _require_data_node(nodes)
     version = _build(compose, image)
@@ -149,45 +148,37 @@ def _build(compose: Compose, image: str) -> str:
     return version
 
 
-def _send(compose: Compose, config: Mapping[str, Any], version: str, before: Mapping[str, Any]) -> None:
-    """Send the files; return when Swarm has replaced what has changed, or has rolled back."""
+def _send(compose: Compose, config: dict[str, Any], version: str, before: Mapping[str, Any]) -> None:
+    """Send the stack; return when Swarm has replaced what has changed, or has rolled back."""
     stack = config["name"]
-    override: dict[str, Any] = {
-        "version": "3.13",
-        # A Swarm secret cannot change: new content gets a new name.
-        "secrets": {
-            name: {
-                "name": f"{stack}_{name}_{secret_files.digest(project.SECRETS, [name])}",
-                "file": secret["file"],
-            }
-            for name, secret in config["secrets"].items()
-        },
-    }
+    labels = {}
     if before:
         fastapi = before["fastapi"]
         same = _image(fastapi) == version
         previous = fastapi["Spec"]["Labels"].get(_PREVIOUS, "") if same else _image(fastapi)
-        override["services"] = {name: {"deploy": {"labels": {_PREVIOUS: previous}}} for name in OURS}
+        labels = {name: {_PREVIOUS: previous} for name in OURS}
     options = ["--detach=false", "--quiet", "--prune", "--with-registry-auth"]
     if "/" not in version:
         options.append("--resolve-image=never")
-    with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-        json.dump(override, file)
-        file.flush()
-        files = [part for name in (*compose.files, file.name) for part in ("--compose-file", name)]
-        command = ["docker", "stack", "deploy", *options, *files, stack]
-        _wait_for(stack, command, compose.environment | {"APP_IMAGE": version})
+    command = ["docker", "stack", "deploy", *options, "--compose-file", "-", stack]
+    _wait_for(stack, command, compose.environment, json.dumps(for_swarm(config, version, labels)))
 
 
-def _wait_for(stack: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+def _wait_for(
+    stack: str,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> None:
     """Run a command that waits for Swarm.
 
     Its exit code does not say whether Swarm has rolled back; that is checked afterwards.
     """
     try:
         result = subprocess.run(
-            command, env=environment, timeout=_PATIENCE, capture_output=True, text=True, check=False
-        )
+            command, env=environment, input=stdin, timeout=_PATIENCE,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         _explain(stack, OURS)
         raise ToolError(

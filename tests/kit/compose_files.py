@@ -15,6 +15,7 @@ from tests.kit.services import ROOT
 BASE, DEV, PROD = (ROOT / f"docker-compose{part}.yml" for part in ("", ".dev", ".prod"))
 FORMS = {"base": [BASE], "development": [BASE, DEV], "production": [BASE, PROD]}
 PRODUCTION_LIKE = ("base", "production")
+PROJECT = "contract"
 
 
 @cache
@@ -25,20 +26,23 @@ def has_compose() -> bool:
     return subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
 
 
-def run_docker(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run_docker(
+    *arguments: str, stdin: str | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run the Docker client without any setting of this machine."""
     if not has_compose():
         pytest.skip("no docker command with the compose plugin: the compose files were not rendered")
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        ["docker", *arguments], env=kept | environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["docker", *arguments], env=kept | environment, cwd=ROOT, input=stdin,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
 
 
 def render(form: str, **environment: str) -> dict[str, Any]:
     """One of the three combinations of files, as Compose understands it."""
     files = [part for path in FORMS[form] for part in ("-f", str(path))]
-    nothing = ("--env-file", os.devnull)
+    nothing = ("--env-file", os.devnull, "--project-name", PROJECT)
     result = run_docker("compose", *nothing, *files, "config", "--format", "json", **environment)
     assert result.returncode == 0, result.stderr
     rendered: dict[str, Any] = json.loads(result.stdout)

@@ -4,15 +4,12 @@ import json
 import os
 import re
 import shlex
-import stat
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from src.kit import production
 from src.settings import Settings
 from tests.conftest import ROOT
 from tests.kit.compose_files import (
@@ -21,12 +18,14 @@ from tests.kit.compose_files import (
     FORMS,
     PROD,
     PRODUCTION_LIKE,
+    PROJECT,
     command,
     render,
     run_docker,
     services,
 )  # fmt: skip
-from tools import secret_files
+from tools import project, secret_files
+from tools.swarm_file import for_swarm
 
 OURS = "fastapi rqworker migrate"
 DATA = "redis postgres"
@@ -34,8 +33,8 @@ LASTING = f"fastapi rqworker {DATA}"
 EVERY = f"{OURS} {DATA}"
 ORDER = (
     "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "secrets", "volumes",
-    "ports", "networks", "depends_on", "healthcheck", "stop_grace_period", "restart", "shm_size", "deploy",
-    "logging", "read_only", "tmpfs", "cap_drop", "security_opt",
+    "ports", "networks", "network_mode", "depends_on", "healthcheck", "stop_grace_period",
+    "restart", "shm_size", "deploy", "logging", "read_only", "tmpfs", "cap_drop", "cap_add", "security_opt",
 )  # fmt: skip
 DEVELOPMENT_COMMAND = (
     "uvicorn src.main:app --host 0.0.0.0 --port 8000 --reload --reload-dir /app/src "
@@ -48,7 +47,11 @@ SOME = object()
 
 # forms, services, key, value (None where there must not be one)
 TABLE: list[tuple[str, str, str, object]] = [
-    (ANY, OURS, "image", "sales-dashboard"),
+    (ANY, OURS, "image", f"sales-dashboard:{PROJECT}"),  # two clones share none
+    (ANY, LASTING, "depends_on.secrets.condition", "service_completed_successfully"),
+    # `up --wait` counts a service that has ended as failed, unless another one waits for its end.
+    (ANY, "rqworker", "depends_on.migrate.condition", "service_completed_successfully"),
+    (ANY, "fastapi", "depends_on.migrate", None),  # it starts beside it
     ("development", OURS, "build.target", "development"),  # only this one takes code that does not compile
     (IMAGE, OURS, "build.target", None),
     ("development", "fastapi", "command", shlex.split(DEVELOPMENT_COMMAND)),
@@ -108,12 +111,11 @@ def content_of(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [BASE, DEV, PROD], ids=lambda path: path.name)
-def test_the_files_hold_nothing_that_swarm_rejects_and_their_keys_have_one_order(path: Path) -> None:
+def test_no_name_is_fixed_and_the_keys_have_one_order(path: Path) -> None:
     content = content_of(path)
-    assert "version" not in content
+    assert not {"version", "name"} & {*content}
     for name, service in content["services"].items():
         assert "container_name" not in service, name
-        assert isinstance(service.get("depends_on", []), list), f"{name}: depends_on in its short form only"
     root = yaml.compose(path.read_text("utf-8"))
     (listed,) = (value for key, value in root.value if key.value == "services")
     for name, service in listed.value:
@@ -140,35 +142,37 @@ def test_the_image_does_not_say_which_environment_it_is() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_has_the_five_services_and_each_the_secrets_that_it_needs_as_files(form: str) -> None:
-    rendered = render(form)
-    needed = {name: {*secret_files.NAMES} for name in OURS.split()}
-    needed |= {name: {f"{name}_password"} for name in DATA.split()}
-    found = {
-        name: {secret["source"] for secret in service["secrets"]}
-        for name, service in rendered["services"].items()
-    }
-    assert found == needed
-    assert {Path(secret["file"]).name for secret in rendered["secrets"].values()} == {*secret_files.NAMES}
-    for service in rendered["services"].values():
+def test_every_form_has_the_five_services_and_each_can_read_the_secrets_that_it_needs(form: str) -> None:
+    rendered = render(form)["services"]
+    found = {}
+    for name, service in rendered.items():
+        for mount in service["volumes"]:
+            if mount["target"] == "/run/secrets":
+                found[name] = (mount["source"], mount["read_only"])
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or (key.endswith("_FILE") and value.startswith("/run/secrets/")), key
-
-
-def test_one_line_in_the_file_makes_the_secrets_of_a_copied_one(tmp_path: Path) -> None:
-    (line,) = re.findall(r"(?m)^# (mkdir .*)$", BASE.read_text("utf-8"))
-    subprocess.run(["sh", "-ec", line], cwd=tmp_path, check=True)
-    assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
-    contents = {(tmp_path / "secrets" / name).read_text().strip() for name in secret_files.NAMES}
-    assert len(contents) == 3
-    assert all(len(content) >= production.SHORTEST_SECRET for content in contents)
+    assert found == dict.fromkeys(OURS.split(), ("secrets-app", True)) | {
+        name: (f"secrets-{name}", True) for name in DATA.split()
+    }
+    maker = rendered.pop("secrets")
+    assert rendered.keys() == found.keys()
+    assert (maker["network_mode"], maker["cap_drop"], maker["read_only"]) == ("none", ["ALL"], True)
+    assert {mount["source"] for mount in maker["volumes"]} == {
+        str(ROOT / "secrets"), *(source for source, _ in found.values())
+    }  # fmt: skip
+    assert all(f" {name}" in maker["command"][0] for name in secret_files.NAMES)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_api_publishes_one_port_that_can_be_moved_and_the_data_is_out_of_reach(form: str) -> None:
-    for port, variables in (("8000", {}), ("8123", {"API_PORT": "8123"})):
+def test_the_api_publishes_one_port_on_this_machine_that_can_be_moved_and_the_data_is_out_of_reach(
+    form: str,
+) -> None:
+    for address, port, variables in (
+        ("127.0.0.1", "8000", {}),
+        ("0.0.0.0", "8123", {"API_PORT": "8123", "API_BIND": "0.0.0.0"}),  # noqa: S104
+    ):
         (published,) = render(form, **variables)["services"]["fastapi"]["ports"]
-        assert (published["published"], published["target"]) == (port, 8000)
+        assert (published["host_ip"], published["published"], published["target"]) == (address, port, 8000)
     assert render(form)["networks"]["data"]["internal"]
 
 
@@ -178,15 +182,15 @@ def test_the_data_is_in_named_volumes(form: str) -> None:
         mounts = services(form)[name]["volumes"]
         lasting = {mount["target"] for mount in mounts if mount["type"] == "volume"}
         assert target in lasting
-        assert lasting <= {target, "/var/run/postgresql"}
+        assert lasting <= {target, "/run/secrets", "/var/run/postgresql"}
     assert "--appendonly yes" in command(form, "redis")
 
 
 def test_development_mounts_the_code_and_the_log_folder_as_the_user_of_the_host() -> None:
-    expected = {f"./{name}": f"/app/{name}" for name in ("src", "migrations", "gunicorn.dev.conf.py", "logs")}
+    expected = {f"./{name}": f"/app/{name}" for name in ("src", "migrations", "logs")}
     rendered = render("development", HOST_UID="1234", HOST_GID="5678")["services"]
     for name in OURS.split():
-        mounts = rendered[name]["volumes"]
+        mounts = [mount for mount in rendered[name]["volumes"] if mount["target"] != "/run/secrets"]
         found = {f"./{Path(mount['source']).relative_to(ROOT)}": mount["target"] for mount in mounts}
         assert found == expected, name
         assert all(mount["type"] == "bind" and not mount.get("read_only") for mount in mounts)
@@ -200,13 +204,14 @@ def test_production_runs_the_code_of_the_image_and_never_reloads(form: str) -> N
     assert rendered["fastapi"]["command"] == ["gunicorn", "-c", "other.conf.py"]
     for name in OURS.split():
         mounts = {(mount["type"], mount["target"]) for mount in rendered[name].get("volumes", [])}
-        assert mounts == ({("tmpfs", "/tmp")} if form == "production" else set()), name  # noqa: S108
+        writable = {("tmpfs", "/tmp")} if form == "production" else set()  # noqa: S108
+        assert mounts == writable | {("volume", "/run/secrets")}, name
         assert "reload" not in shlex.join(rendered[name]["command"])
 
 
 def test_more_cores_are_for_the_api_and_the_database() -> None:
     rendered = render("production", CPU_LIMIT="6")["services"]
-    cores = {name: service["deploy"]["resources"]["limits"]["cpus"] for name, service in rendered.items()}
+    cores = {name: rendered[name]["deploy"]["resources"]["limits"]["cpus"] for name in EVERY.split()}
     assert {name for name, limit in cores.items() if limit == 6} == {"fastapi", "postgres"}
 
 
@@ -225,8 +230,19 @@ def test_the_override_of_the_docs_leaves_out_the_database_and_redis(tmp_path: Pa
         assert "default" in found[name]["networks"], f"{name} reaches the outside"
 
 
-def test_swarm_accepts_the_production_files() -> None:
+def test_swarm_accepts_what_make_deploy_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "\n  config " not in run_docker("stack", "--help").stdout:
         pytest.skip("this docker command is too old to check the files for Swarm")
-    result = run_docker("stack", "config", "-c", str(BASE), "-c", str(PROD))
+    monkeypatch.setattr(project, "SECRETS", tmp_path)
+    secret_files.create_missing(tmp_path)
+    sent = for_swarm(render("production"), "sales-dashboard:0123", {"fastapi": {"a": "b"}})
+    result = run_docker("stack", "config", "-c", "-", stdin=json.dumps(sent))
     assert result.returncode == 0, result.stderr
+    accepted = yaml.safe_load(result.stdout)
+    assert accepted["services"].keys() == {*EVERY.split()}
+    for name, service in accepted["services"].items():
+        needed = [*secret_files.NAMES] if name in OURS else [f"{name}_password"]
+        assert {secret["source"] for secret in service["secrets"]} >= {*needed}, name
+        assert name in OURS or len(service["secrets"]) == 1, name
+        assert (service["image"] == "sales-dashboard:0123") == (name in OURS), name
+    assert not [volume for volume in accepted["volumes"] if "secrets" in volume]

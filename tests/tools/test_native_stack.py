@@ -101,7 +101,9 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
             stack.make.wait(60)
 
 
-def test_development_reloads_and_ctrl_c_leaves_nothing_behind(start: Callable[[str], Stack]) -> None:
+def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind(
+    start: Callable[[str], Stack], tmp_path: Path
+) -> None:
     stack = start("dev")
     stack.wait_until_ready()
     assert stack.output().startswith("Runtime: native (RUNTIME=native asks for it).\n")
@@ -110,6 +112,15 @@ def test_development_reloads_and_ctrl_c_leaves_nothing_behind(start: Callable[[s
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
     new = wait_until(lambda: (codes := stack.codes()) and old not in codes and len(codes) == 1 and codes, 60)
     assert new
+
+    # Another clone, whose .env has the same port.
+    second = tmp_path / "second"
+    copy_repository(second)
+    (second / ".env").write_text(f"API_PORT={stack.port}\n")
+    program = f"from tools import clones; clones.api_port({{'API_PORT': '{stack.port}'}}, 'dev')"
+    said = subprocess.run(["python3", "-c", program], cwd=second, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"Another clone uses port {stack.port}: this one uses ")
+    assert int((second / ".env").read_text().removeprefix("API_PORT=")) > stack.port
 
     stack.note_processes()
     os.killpg(stack.make.pid, signal.SIGINT)
