@@ -9,6 +9,6 @@ ON_POSTGRES_TOO = ("adds_up_exactly", "same_bytes", "two_attempts", "retried_by_
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the API's other tests on Postgres to `make test-all`."""
     for item in items:
-        is_repeated = "sales/test_api.py" in item.nodeid and "[postgres" in item.nodeid
+        is_repeated = item.path.name in ("test_api.py", "test_retries.py") and "[postgres" in item.nodeid
         if is_repeated and not any(name in item.name for name in ON_POSTGRES_TOO):
             item.add_marker(pytest.mark.slow)

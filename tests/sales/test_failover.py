@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from tests.conftest import wait_until
 from tests.kit.services import running_worker, settings_read_again
 from tests.kit.watched_redis import running_sentinel
-from tests.sales.test_api import IMPORTS, sales_csv, upload
+from tests.sales.imports import IMPORTS, sales_csv, upload
 
 FILES = 20
 
