@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from src.kit import production, tracing
 from src.kit.log import configure_logging
 from src.kit.running import running_code
-from src.kit.web import health, metrics, problems, queue_page, security
+from src.kit.web import docs_page, health, metrics, problems, queue_page, security
 from src.kit.web.body_limit import BodyLimit
 from src.kit.web.observer import ObservedApi
 
@@ -46,6 +46,8 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
 
     # Health checks ask all the time.
     options = {"telemetry": {"exclude": lambda scope: scope["path"] in security.OPEN_PATHS}} | options
+    docs_url = options.pop("docs_url", "/docs")
+    options |= {"docs_url": None, "redoc_url": None}  # these pages load their scripts from a CDN
     app = ObservedApi(
         title=title, debug=settings.debug, lifespan=lifespan, responses=problems.RESPONSES, **options
     )
@@ -54,5 +56,7 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     security.install(app)
     for router in (health.router, metrics.router, *routers, queue_page.router):  # your own /queue wins
         app.include_router(router)
+    if docs_url and app.openapi_url:
+        docs_page.install(app, docs_url)
     running_code()
     return app
