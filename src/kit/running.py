@@ -1,5 +1,6 @@
 """The code that this process runs, and whether there is other code on disk."""
 
+import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -46,3 +47,11 @@ def newer_code() -> CodeOnDisk | None:
     if get_settings().environment == "production" or (code := fingerprint(SRC)) == running_code().code:
         return None
     return CodeOnDisk(code=code, problem=current_problem())
+
+
+def where_and_why(error: Exception) -> str:
+    """File, line and reason of an error, such as that a template is wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(SRC)] or frames
+    path = ours[-1].filename.removeprefix(f"{SRC.parent}/")
+    return f"{path}:{ours[-1].lineno}: {type(error).__name__}: {error}"

@@ -39,6 +39,7 @@ class HandOverReload:
         self._config = config
         self._sockets = sockets
         self._filter = FileFilter(config)
+        self._filter.includes += ["*.css", "*.html", "*.js", "*.svg"]  # pages change with them
 
     def run(self) -> None:
         """Serve until a signal ends it.

@@ -102,7 +102,7 @@ def test_a_change_of_the_code_shows_while_the_page_is_open(page: Page, site: Sta
     expect(page.locator("[data-import]")).to_have_count(1)
     for index in (0, 1):
         expect(codes.nth(index)).not_to_have_text(old[index])
-    assert page.locator("#file").input_value().endswith("pyproject.toml"), "the page was not loaded again"
+    assert page.locator("#file").input_value().endswith("pyproject.toml"), "what was chosen stays"
     wait_until(
         lambda: site.log("api").count("Finished server process") > finished, what="the old stream to end"
     )

@@ -52,6 +52,10 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
         title=title, debug=settings.debug, lifespan=lifespan, responses=problems.RESPONSES, **options
     )
     problems.install(app)
+    if settings.environment == "development":
+        from src.kit.web import follow
+
+        follow.install(app)
     app.add_middleware(BodyLimit, max_bytes=settings.max_upload_bytes + MULTIPART_BYTES)
     security.install(app)
     for router in (health.router, metrics.router, *routers, queue_page.router):  # your own /queue wins

@@ -1,12 +1,13 @@
 """Server-sent events that end when the server stops, so that no open page delays a stop or a reload."""
 
+import signal
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse, JSONServerSentEvent, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 RECONNECT = 200
@@ -52,3 +53,21 @@ async def _every_second(leaving: anyio.Event) -> AsyncIterator[None]:
         yield
         with anyio.move_on_after(1 - PACE):
             await leaving.wait()
+
+
+def stream_state(look: Callable[[], Any]) -> EventSourceResponse:
+    """Stream what a quick function returns, as JSON, whenever it changes, until this server hands over.
+
+    Args:
+        look: called in the event loop, many times a second.
+    """
+
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        sent = None
+        server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)  # as sse-starlette finds it
+        while not getattr(server, "should_exit", False):
+            if (state := look()) != sent:
+                yield JSONServerSentEvent(sent := state)
+            await anyio.sleep(0.03)
+
+    return EventSourceResponse(events())

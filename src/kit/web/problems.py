@@ -16,6 +16,8 @@ from starlette.requests import ClientDisconnect
 
 from src.kit import request_id
 from src.kit.redis import REDIS_AWAY, away_reason
+from src.kit.running import where_and_why
+from src.kit.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ RESPONSES: dict[int | str, Any] = {"4XX": {"description": "The request can't be 
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of this application as a problem; unexpected ones reveal no details."""
+    """Answer every error of this application as a problem; in production, unexpected ones say no details."""
 
     @app.exception_handler(HTTPException)
     def _http(_request: Request, error: HTTPException) -> JSONResponse:
@@ -84,7 +86,9 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def _unexpected(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed; its log says why.")
+        is_development = get_settings().environment == "development"
+        detail = where_and_why(error) if is_development else "The server failed; its log says why."
+        return response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
 def response(
