@@ -29,7 +29,7 @@ test: ## Run the tests that a change can break, in two minutes: ARGS="-k name"
 test-all: ## Run all tests, the slow ones and those on Docker too: ARGS=…, REST=1 without those of make test
 check: ## Check format, lint and types
 format: ## Format the code
-bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|production
+bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|page|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
 schedule: ## Show what the schedules in the code run next

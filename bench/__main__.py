@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import psutil
+from playwright.sync_api import Error as PlaywrightError
 from redis.exceptions import RedisError
 
-from bench import app, measure_api, measure_idle, measure_jobs, measure_worker, plan, report
+from bench import app, measure_api, measure_idle, measure_jobs, measure_page, measure_worker, plan, report
 from bench.machine import Machine
 from bench.peers import APIS, JOBS, WORKERS
 from bench.production import PICTURE, Production
@@ -29,7 +30,7 @@ from tools.project import ROOT
 EXPECTED = (UnavailableError, OSError, RedisError, psutil.Error, subprocess.SubprocessError)
 """What a peer may do to us: its row says so, and the others go on."""
 
-PARTS = ("reload", "production")
+PARTS = ("reload", "page", "production")
 
 OLD = 2.0
 """Seconds after which a file's time proves that it is unchanged."""
@@ -136,6 +137,8 @@ def main() -> int:
                     for path in report.write(results, machine, plan.chosen()):
                         say(f"Wrote {path}")
                     say(report.summary(results))
+                if "page" in parts:
+                    _measure_page(directory / "page", url, machine)
                 if "production" in parts:
                     production = Production(plan.chosen_production(), machine.cores)
                     production.run(url)
@@ -151,11 +154,22 @@ def main() -> int:
     return 0
 
 
+def _measure_page(folder: Path, url: str, machine: Machine) -> None:
+    try:
+        section = measure_page.section(measure_page.measure(plan.chosen(), folder, url), machine)
+    except (*EXPECTED, PlaywrightError) as error:
+        say(f"The page was left out: {error}")
+        return
+    report.write_page(section)
+    say(f"Wrote {report.GUIDE.relative_to(ROOT)}:\n{section}")
+
+
 def _parts() -> tuple[str, ...]:
-    """What to measure: PART=reload or PART=production, else both."""
+    """What to measure: PART=reload, PART=page or PART=production, else all."""
     chosen = os.environ.get("PART", "")
     if chosen not in ("", *PARTS):
-        raise ToolError(f"PART={chosen} is unknown: PART=reload, PART=production, or leave it out for both.")
+        known = ", ".join(f"PART={part}" for part in PARTS)
+        raise ToolError(f"PART={chosen} is unknown: {known}, or leave it out for all.")
     return (chosen,) if chosen else PARTS
 
 

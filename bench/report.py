@@ -22,19 +22,29 @@ NONE = "–"  # noqa: RUF001
 TEMPLATE = Path(__file__).with_name("BENCHMARKS.md.template")
 
 
-PRODUCTION = "## Production\n"
-"""Where the section about production begins, the last one of the guide."""
+PAGE, PRODUCTION = "## Page: save → repainted\n", "## Production\n"
+"""Where the sections begin that are written by themselves, the last ones of the guide."""
+
+
+def write_page(section: str) -> None:
+    """Put a new section about the page into the guide."""
+    text, begins, production = _guide().partition(PRODUCTION)
+    GUIDE.write_text(text.partition(PAGE)[0] + section + begins + production)
 
 
 def write_production(section: str) -> None:
     """Put a new section about production into the guide."""
-    GUIDE.write_text(GUIDE.read_text().partition(PRODUCTION)[0] + section)
+    GUIDE.write_text(_guide().partition(PRODUCTION)[0] + section)
+
+
+def _guide() -> str:
+    return GUIDE.read_text() if GUIDE.is_file() else ""
 
 
 def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
     """Write the guide and its pictures; returns what was written, relative to the repository.
 
-    The section about production stays as it is.
+    The sections about the page and about production stay as they are.
     """
     pictures.draw(WORKER_PICTURE, "Worker: save → first job on new code, median", _bars(results.workers))
     pictures.draw(API_PICTURE, "API: save → live, median", _bars(results.apis))
@@ -72,8 +82,9 @@ def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
             (_watcher_row(watcher, plan.sizes) for watcher in results.watchers),
         ),
     )
-    _, begins, production = (GUIDE.read_text() if GUIDE.is_file() else "").partition(PRODUCTION)
-    GUIDE.write_text(f"{text}\n{begins}{production}" if begins else text)
+    first = PAGE if PAGE in _guide() else PRODUCTION
+    _, begins, rest = _guide().partition(first)
+    GUIDE.write_text(f"{text}\n{begins}{rest}" if begins else text)
     return [str(path.relative_to(ROOT)) for path in (GUIDE, WORKER_PICTURE, API_PICTURE)]
 
 
@@ -104,7 +115,7 @@ def _reload_row(result: WorkerResult | ApiResult, ours: float | None, fate: list
             2 + len(fate)
         )
     name += f" (ended: {cell(result.problem)})" if result.problem else ""
-    cells = [name, result.peer.version or NONE, *_times(result.seconds), _ratio(result.seconds, ours)]
+    cells = [name, result.peer.version or NONE, *times(result.seconds), _ratio(result.seconds, ours)]
     cells += [f"{result.missed} of {result.missed + len(result.seconds)}", *fate]
     return " | ".join(cells)
 
@@ -119,7 +130,7 @@ def _job_rows(results: Sequence[JobsResult]) -> Iterable[str]:
         rate = median(result.rates)
         share = f"{rate / median(ours.rates):.2f}x" if ours.rates else NONE
         start = _ratio(result.starts, median(ours.starts) if ours.starts else None)
-        yield " | ".join([name, f"{rate:,.1f}", share, *_times(result.starts), start])
+        yield " | ".join([name, f"{rate:,.1f}", share, *times(result.starts), start])
 
 
 def _watcher_row(result: WatchResult, sizes: Sequence[int]) -> str:
@@ -143,7 +154,8 @@ def _ours(results: Sequence[WorkerResult | ApiResult]) -> float | None:
     )
 
 
-def _times(seconds: Sequence[float]) -> list[str]:
+def times(seconds: Sequence[float]) -> list[str]:
+    """Median and p95, as cells of a table."""
     return [ms(median(seconds)), ms(p95(seconds))] if seconds else ["never", "never"]
 
 

@@ -63,6 +63,15 @@ def test_the_part_about_production_is_renewed_alone(tmp_path: Path, monkeypatch:
     assert report.GUIDE.read_text() == "# Benchmarks\n\nReload.\n\n## Production\n\nNew.\n"
 
 
+def test_the_part_about_the_page_is_renewed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "GUIDE", tmp_path / "guide")
+    report.GUIDE.write_text("# Benchmarks\n\nReload.\n\n## Production\n\nOld.\n")
+    for text in ("Old.", "New."):
+        report.write_page(f"{report.PAGE}\n{text}\n\n")
+    page = f"{report.PAGE}\nNew.\n\n"
+    assert report.GUIDE.read_text() == f"# Benchmarks\n\nReload.\n\n{page}## Production\n\nOld.\n"
+
+
 def test_each_file_has_its_own_invoices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SALES_DATA_DIR", raising=False)
     files = []
