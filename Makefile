@@ -1,5 +1,6 @@
-# Every command of this repository: `make` lists them. What they do is in tools/, in Python.
-# Variables: RUNTIME=docker|native, SERVER=gunicorn, API_PORT=8001, NAME=…, FILE=…, ARGS="-k name", REST=1, QUICK=1, PART=production
+# Every command of this repository: `make` lists them. What they do is in tools/, in Python: without make, call it as
+# `python -m tools dev API_PORT=8001`. Variables: those of .env.example, and RUNTIME=docker|native, SERVER=gunicorn,
+# NAME=…, FILE=…, FROM=…, ARGS="-k name", REST=1, QUICK=1, PART=production, EXAMPLE=keep, YES=1
 
 PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done), \
@@ -9,16 +10,13 @@ TARGETS := $(shell sed -n 's/^\([a-z][a-z0-9-]*\): .*/\1/p' Makefile)
 .DEFAULT_GOAL := help
 .PHONY: $(TARGETS)
 
-$(filter-out help,$(TARGETS)):
-	@$(PYTHON) -m tools.stack $@
+$(TARGETS):
+	@$(PYTHON) -m tools $@
 
 .DEFAULT:
-	@test $@ != new || test ! -e .template || echo "This clone has already become a service." >&2
-	@echo "There is no command $@: make lists them." >&2; exit 2
+	@$(PYTHON) -m tools $@
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
-
 dev: ## Run development, with hot reload, in the foreground
 prod: ## Run production: in the background on Docker, else in the foreground
 deploy: ## Run production on Docker Swarm, and wait until it is healthy
@@ -35,7 +33,7 @@ migration: ## Write a migration for changed models: NAME="add a column"
 schedule: ## Show what the schedules in the code run next
 new: ## Turn this clone into your own service: NAME="Order Service"
 update: ## Merge what is new in the template: FROM=url-or-folder
-api-key: ## Print the API key that production asks for: make -s api-key
+api-key: ## Print the API key that production asks for: `make -s api-key`
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
 lock: ## Renew the pinned versions of all packages

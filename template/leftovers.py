@@ -66,7 +66,7 @@ def put_data_aside(data: Path) -> list[str]:
 def _without_targets(text: str) -> str:
     """The Makefile without the commands, and without the variables that only they have."""
     text = re.sub(rf"(?m)^({COMMANDS}): .*\n", "", text)
-    return re.sub(r", (QUICK|PART)=\w+", "", text)
+    return re.sub(r", (QUICK|PART|EXAMPLE|YES)=\w+", "", text)
 
 
 def _without_commands(text: str) -> str:

@@ -38,7 +38,7 @@ class Name:
         """
         title = " ".join(text.split())
         if not title:
-            raise ToolError('The service needs a name: make new NAME="Order Service".')
+            raise ToolError('The service needs a name: `make new NAME="Order Service"`.')
         if unusable := "".join(sorted({c for c in title if not (c.isalnum() or c in " -_.,&'()+!")})):
             raise ToolError(f"NAME contains {unusable}: use letters, digits, spaces and - _ . , & ' ( ) + !")
         ascii_title = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
@@ -88,7 +88,7 @@ def new() -> int:
         notes.append(f"add COMPOSE_PROJECT_NAME={name.slug} to your .env, which was there before.")
     for note in notes:
         say(f"Note: {note}")
-    say(f"This is {name.title} now, in one commit. Next: make dev, then docs/FIRST_FEATURE.md.")
+    say(f"This is {name.title} now, in one commit. Next: `make dev`, then docs/FIRST_FEATURE.md.")
     return 0
 
 

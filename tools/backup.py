@@ -35,7 +35,8 @@ def backup() -> int:
     file = FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.dump"
     part = file.with_suffix(".part")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+        part.touch(mode=0o600)
+        with part.open("wb") as output:
             result = subprocess.run(
                 ["docker", "exec", container, "sh", "-c", _DUMP], stdout=output, check=False
             )
@@ -62,7 +63,7 @@ def restore() -> int:
     with file.open("rb") as content:
         listing = subprocess.run(
             ["docker", "exec", "-i", container, "pg_restore", "--list"],
-            stdin=content, capture_output=True, text=True, check=False,
+            stdin=content, capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
     if listing.returncode or "TABLE DATA public alembic_version" not in listing.stdout:
         raise ToolError(
@@ -82,10 +83,10 @@ def restore() -> int:
 def _file() -> Path:
     name = os.environ.get("FILE", "").strip()
     if not name:
-        raise ToolError("Which backup? make restore FILE=backups/2026-01-31T12-00-00Z.dump")
+        raise ToolError("Which backup? `make restore FILE=backups/2026-01-31T12-00-00Z.dump`")
     file = Path(name)
     if not file.is_file():
-        raise ToolError(f"There is no file {name}: `ls backups` lists the backups.")
+        raise ToolError(f"There is no file {name}: the backups are in backups/.")
     return file
 
 

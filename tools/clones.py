@@ -17,8 +17,9 @@ def own_project(name: str) -> str | None:
     label = "com.docker.compose.project"
     command = ["docker", "ps", "--all", "--filter", f"label={label}={name}"]
     command += ["--format", f'{{{{.Label "{label}.working_dir"}}}}']
-    listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    others = {folder for folder in listed if Path(folder).is_dir()} - {"", str(project.ROOT), str(Path.cwd())}
+    listed = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.splitlines()
+    folders = {Path(folder) for folder in listed if folder}  # paths, since Windows has no case in them
+    others = {folder for folder in folders if folder.is_dir()} - {project.ROOT, Path.cwd()}
     if "COMPOSE_PROJECT_NAME" in os.environ or not others:
         return None
     own = f"{name}-{hashlib.sha256(str(project.ROOT).encode()).hexdigest()[:6]}"

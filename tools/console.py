@@ -1,13 +1,25 @@
 """What the tools say to the person in front of them."""
 
+import os
+import re
 import sys
+from typing import TextIO
+
+WITHOUT_MAKE = "CALLED_WITHOUT_MAKE"
+"""A variable that `tools` sets if it was called directly, for its own processes."""
 
 
 class ToolError(Exception):
     """A problem that the reader can solve: one plain sentence, shown without a traceback."""
 
 
-def say(line: str) -> None:
-    """Print a line at once, also into a pipe, and in one piece, whichever threads print at the same time."""
-    sys.stdout.write(f"{line}\n")  # print() writes the line break separately
-    sys.stdout.flush()
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print a line at once, also into a pipe, and in one piece, whichever threads print at the same time.
+
+    A command such as `make dev` is named as it was called: without make, that is `python -m tools dev`.
+    """
+    if WITHOUT_MAKE in os.environ:
+        text = re.sub(r"`make\b(?: -s)?", "`python -m tools", text)
+    stream = stream or sys.stdout
+    stream.write(f"{text}\n")  # print() writes the line break separately
+    stream.flush()

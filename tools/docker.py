@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,10 @@ _GUNICORN = {
 _RESTARTS = 3
 """A container that has ended so many times in a row will not recover by itself."""
 
+_APART: dict[str, Any] = {"start_new_session": True}
+if sys.platform == "win32":
+    _APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+
 
 class Compose:
     """`docker compose` for a form of the stack, `dev` or `prod`; both for commands on whatever exists."""
@@ -37,7 +42,9 @@ class Compose:
             names.append(_OVERRIDE.name)
         self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
-        self.environment = project.environment(HOST_UID=str(os.getuid()), HOST_GID=str(os.getgid()))
+        self.environment = project.environment()
+        if sys.platform != "win32":
+            self.environment |= {"HOST_UID": str(os.getuid()), "HOST_GID": str(os.getgid())}
         name = self.config()["name"]
         self.environment["COMPOSE_PROJECT_NAME"] = clones.own_project(name) or name
         # The engine's cores, which need not be those of this machine.
@@ -52,15 +59,16 @@ class Compose:
         """The output of a command, empty if it failed; its input and errors are the terminal's by default."""
         result = subprocess.run(
             [*self._command, *arguments],
-            env=self.environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True, check=False,
+            env=self.environment, input=stdin, stdout=subprocess.PIPE, stderr=stderr,
+            encoding="utf-8", check=False,
         )  # fmt: skip
         return result.stdout.strip() if result.returncode == 0 else ""
 
     def start(self, *arguments: str, override: Mapping[str, Any] | None = None) -> "subprocess.Popen[str]":
-        """Start a command, with one more compose file, in a new session, which Ctrl-C does not reach."""
+        """Start a command, with one more compose file, where Ctrl-C does not reach it."""
         command = [*self._command, *(["-f", "-"] if override else []), *arguments]
         process = subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+            command, env=self.environment, stdin=subprocess.PIPE, encoding="utf-8", **_APART
         )
         assert process.stdin  # noqa: S101
         with process.stdin:
@@ -86,8 +94,8 @@ def dev(environment: Mapping[str, str]) -> int:
     compose = Compose("dev")
     port = _prepare(compose, environment, "dev")
     received: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _frame: received.append(number))
+    for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
+        signal.signal(getattr(signal, name), lambda number, _frame: received.append(number))
     override = _GUNICORN if environment.get("SERVER") == "gunicorn" else None
     _renew_password(compose)
     up = compose.start("up", "--build", "--remove-orphans", override=override)
@@ -158,10 +166,10 @@ def start_again(compose: Compose) -> None:
 
 
 def listing(*arguments: str) -> list[str]:
-    """What a command of `docker` prints, one line each; none if it fails."""
+    """The words that a command of `docker` prints; none if it fails."""
     return subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, check=False
-    ).stdout.splitlines()
+        ["docker", *arguments], capture_output=True, encoding="utf-8", check=False
+    ).stdout.split()
 
 
 def secrets_of(service: Mapping[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ def _value(text: str) -> str:
 def create(path: Path, example: Path) -> bool:
     """Make `path` from `example` unless it exists, for its owner only; return whether it was made."""
     try:
-        with path.open("x", encoding="utf-8") as file:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
             path.chmod(0o600)
             file.write(example.read_text("utf-8"))
     except FileExistsError:
@@ -42,4 +42,4 @@ def write(path: Path, name: str, value: str) -> None:
     matches = [_ASSIGNMENT.fullmatch(line) for line in lines]
     found = [number for number, match in enumerate(matches) if match and match[1] == name] or [len(lines)]
     lines[found[-1] : found[-1] + 1] = [f"{name}={value}"]
-    path.write_text("\n".join(lines) + "\n", "utf-8")
+    path.write_text("\n".join(lines) + "\n", "utf-8", newline="\n")

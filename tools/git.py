@@ -21,7 +21,7 @@ def run(*arguments: str, cwd: Path = ROOT, check: bool = True) -> str:
     Raises:
         ToolError: the command failed.
     """
-    result = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    result = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, encoding="utf-8", check=False)
     if result.returncode and check:
         raise ToolError(f"git {arguments[0]} failed: {(result.stderr or result.stdout).strip()}")
     return "" if result.returncode else result.stdout.strip()

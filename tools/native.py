@@ -17,7 +17,7 @@ def main(target: str) -> int:
         with pidfile.only_one():
             return _run(target)
     except ToolError as error:
-        print(error, file=sys.stderr)
+        say(str(error), sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

@@ -1,12 +1,15 @@
 """The native stack's pid, in a file that is locked for as long as that process lives."""
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tools.console import ToolError
 from tools.project import DATA
+
+if sys.platform != "win32":  # where nothing runs natively
+    import fcntl
 
 _PID_FILE = DATA / "native.pid"
 
@@ -31,7 +34,7 @@ def only_one() -> Iterator[None]:
 
 def running_pid() -> int | None:
     """The process that runs the native stack, None if none does."""
-    if not _PID_FILE.is_file():
+    if sys.platform == "win32" or not _PID_FILE.is_file():
         return None
     with _PID_FILE.open() as file:
         try:

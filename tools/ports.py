@@ -1,6 +1,7 @@
 """TCP ports: which one the API uses, and whether it is free."""
 
 import socket
+import sys
 from collections.abc import Mapping
 
 from tools.console import ToolError
@@ -24,19 +25,20 @@ def require_free(port: int, target: str) -> None:
     """Raise a ToolError that says what to do if another program listens on `port`."""
     for host in ("0.0.0.0", "127.0.0.1"):  # noqa: S104 (bound for a moment, never listened on)
         with socket.socket() as probe:
-            # Otherwise connections that have just ended would make the port look taken.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform != "win32":  # where it would share the port with the program that has it
+                # Otherwise connections that have just ended would make the port look taken.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except PermissionError:
                 raise ToolError(
-                    f"Port {port} is reserved for root: use another one, `API_PORT=8001 make {target}`."
+                    f"Port {port} is reserved for the system: use another one, `make {target} API_PORT=8001`."
                 ) from None
             except OSError:
                 other = 8001 if port != 8001 else 8002
                 raise ToolError(
                     f"Port {port} is taken by another program: stop it, "
-                    f"or use another port, `API_PORT={other} make {target}`."
+                    f"or use another port, `make {target} API_PORT={other}`."
                 ) from None
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -31,8 +32,16 @@ def choose(environment: Mapping[str, str]) -> Runtime:
             "RUNTIME=docker asks for it" if wanted else "a Docker daemon answers; RUNTIME=native does without"
         )
         runtime = Runtime("docker", because)
+    if runtime.name == "native":
+        refuse_windows(f"Native processes ({runtime.reason.partition(';')[0]})", "start Docker Desktop")
     say(f"Runtime: {runtime.name} ({runtime.reason}).")
     return runtime
+
+
+def refuse_windows(what: str, instead: str) -> None:
+    """Raise a ToolError on Windows, where only containers run our code."""
+    if sys.platform == "win32":
+        raise ToolError(f"{what} need Linux or macOS: on Windows, {instead}, or a clone inside WSL 2.")
 
 
 def docker_problem() -> str | None:

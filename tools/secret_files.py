@@ -1,7 +1,6 @@
 """The secrets, each a file in `secrets/`: random, made where one is missing, never overwritten."""
 
 import hashlib
-import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,8 +20,8 @@ def create_missing(folder: Path) -> list[str]:
     folder.chmod(0o700)
     made = []
     for name in NAMES:
-        with suppress(FileExistsError), (folder / name).open("x", encoding="ascii") as file:
-            os.fchmod(file.fileno(), 0o644)
+        with suppress(FileExistsError), (folder / name).open("x", encoding="ascii", newline="\n") as file:
+            (folder / name).chmod(0o644)
             file.write(secrets.token_hex(32) + "\n")
             made.append(name)
     return made

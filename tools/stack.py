@@ -1,4 +1,4 @@
-"""The commands of the Makefile: `python3 -m tools.stack <target>`, make's variables in the environment."""
+"""The commands of the Makefile, with make's variables in the environment."""
 
 import os
 import shutil
@@ -61,8 +61,8 @@ def logs() -> int:
     if runtime.docker_problem() is None and (compose := docker.Compose("dev", "prod")).read("ps", "--quiet"):
         return compose.run("logs", "--follow", "--tail", "100")
     files = sorted(str(path.relative_to(project.ROOT)) for path in project.LOGS.glob("*.log"))
-    if not files:
-        raise ToolError("Nothing runs and there is no log yet: start with `make dev`.")
+    if not files or sys.platform == "win32":
+        raise ToolError("Nothing runs: start it with `make dev`. Earlier logs, if any, are in logs/.")
     return subprocess.run(["tail", "-n", "100", "-F", *files], cwd=project.ROOT, check=False).returncode
 
 
@@ -70,7 +70,7 @@ def migration() -> int:
     """Write a migration for what has changed in the models."""
     name = os.environ.get("NAME", "").strip()
     if not name:
-        raise ToolError('The migration needs a name: make migration NAME="add a column for discounts".')
+        raise ToolError('The migration needs a name: `make migration NAME="add a column for discounts"`.')
     if code := _in_stack(_UPGRADE, ["alembic", "revision", "--autogenerate", "-m", name]):
         return code
     return _format("migrations")  # here and not as Alembic's hook: the image in which it may run has no ruff
@@ -82,6 +82,8 @@ def _in_stack(*modules: list[str]) -> int:
     if chosen.name == "docker":
         if (code := docker.in_api(*modules)) is not None:
             return code
+        if sys.platform == "win32":
+            raise ToolError("The development stack does not run: start it with `make dev` first.")
         if _UPGRADE in modules:
             say("The development stack does not run on Docker: using SQLite in data/app.db.")
     python = venv.ensure()
@@ -102,11 +104,12 @@ def test_all() -> int:
 
 def check() -> int:
     """Check format, lint, types and the direction of imports; all of them, also after a failure."""
+    python = venv.ensure()
     return max(
         _in_venv("ruff", "format", "--check", "."),
         _in_venv("ruff", "check", "."),
         _in_venv("mypy"),
-        _run([str(venv.ensure().with_name("lint-imports")), "--no-logo", "--no-cache"]),
+        _run([str(python.with_name(f"lint-imports{python.suffix}")), "--no-logo", "--no-cache"]),
     )
 
 
@@ -164,19 +167,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
 }  # fmt: skip
 
 
-def main() -> int:
-    """Run the command that the first argument names; return the exit code."""
-    # The settings of the make that runs this are not for those that the tests start.
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"):
-        os.environ.pop(name, None)
-    try:
-        return COMMANDS[sys.argv[1]]()
-    except ToolError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0 if sys.argv[1] == "logs" else 130
+if __name__ == "__main__":  # `make update` in services of earlier versions calls `make new` by this name
+    from tools.__main__ import main
 
-
-if __name__ == "__main__":
     sys.exit(main())

@@ -177,7 +177,7 @@ def _wait_for(
     try:
         result = subprocess.run(
             command, env=environment, input=stdin, timeout=_PATIENCE,
-            capture_output=True, text=True, check=False,
+            capture_output=True, encoding="utf-8", check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         _explain(stack, OURS)
@@ -211,7 +211,7 @@ def _running(stack: str) -> dict[str, Any]:
     """What the swarm knows about our services by name; empty if the stack does not run."""
     names = [f"{stack}_{service}" for service in OURS]
     command = ["docker", "service", "inspect", *names]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     return dict(zip(OURS, json.loads(result.stdout), strict=True)) if result.returncode == 0 else {}
 
 
@@ -232,7 +232,7 @@ def _explain(stack: str, names: Sequence[str]) -> None:
 
 
 def _docker(*arguments: str) -> str:
-    result = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    result = subprocess.run(["docker", *arguments], capture_output=True, encoding="utf-8", check=False)
     if result.returncode:
         raise ToolError(f"docker {' '.join(arguments)} failed: {result.stderr.strip()}")
     return result.stdout.strip()

@@ -8,7 +8,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tools import project, venv
+from tools import project, runtime, venv
 from tools.console import say
 
 _NOTHING_FOUND = 5
@@ -23,6 +23,7 @@ def run(*selections: str) -> int:
     Args:
         selections: expressions of marks, as `-m` takes them; the tests on Docker (`e2e`) run one at a time.
     """
+    runtime.refuse_windows("The tests", "open the clone in its dev container (.devcontainer)")
     arguments = shlex.split(os.environ.pop("ARGS", ""))
     python = venv.ensure()
     codes, left_out = [], Counter[str]()

@@ -75,7 +75,7 @@ def update() -> int:
     source = os.environ.get("FROM", "").strip() or origin.repository
     if not source:
         raise ToolError(
-            "Where is the template? make update FROM=https://example.com/template.git, or a folder."
+            "Where is the template? `make update FROM=https://example.com/template.git`, or a folder."
         )
     git.run("fetch", "--quiet", "--no-tags", source, "HEAD")
     newest = git.run("rev-parse", "FETCH_HEAD")
@@ -115,8 +115,9 @@ def _shared_tree(commit: str, origin: Origin) -> str:
     with git.scratch_tree(commit) as folder:
         command = [sys.executable, "-m", "tools.stack", "new"]
         made = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
+            command, cwd=folder, env=environment, capture_output=True,
+            encoding="utf-8", errors="replace", check=False,
+        )  # fmt: skip
         if made.returncode:
             reason = made.stderr.strip()[-1000:]
             raise ToolError(f"`make new` failed in the template at {commit[:12]}: {reason}")
@@ -128,8 +129,9 @@ def _shared_tree(commit: str, origin: Origin) -> str:
 def _merge(change: str) -> list[str]:
     """Merge a commit's change into the work tree; return the files whose conflicts need a person."""
     picked = subprocess.run(
-        ["git", "cherry-pick", "--no-commit", change], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["git", "cherry-pick", "--no-commit", change],
+        cwd=ROOT, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
     unmerged: dict[str, set[str]] = {}
     for line in filter(None, git.run("ls-files", "--unmerged", "-z").split("\0")):
         entry, name = line.split("\t")
@@ -157,7 +159,7 @@ def _report(conflicts: list[str], message: str) -> int:
     if not conflicts:
         say(git.run("diff", "--cached", "--stat", "HEAD"))
         git.run("commit", "--quiet", "-m", message)
-        say("Merged and committed. Next: make check, make test.")
+        say("Merged and committed. Next: `make check`, `make test`.")
         return 0
     say("You and the template have changed the same lines of:\n  " + "\n  ".join(conflicts))
     say("Everything else is merged. In these files, decide between <<<<<<< and >>>>>>>; then:")

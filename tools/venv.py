@@ -11,7 +11,7 @@ from tools.console import ToolError, say
 from tools.project import ROOT
 
 VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
+PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 _LOCK = ROOT / "requirements-dev.txt"
 _STAMP = VENV / "installed"
 

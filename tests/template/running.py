@@ -76,6 +76,7 @@ class Running:
         self.environment = {
             "RUNTIME": runtime, "API_PORT": str(self.port), "COMPOSE_PROJECT_NAME": self.project
         } | variables  # fmt: skip
+        self.command: tuple[str, ...] = ("make",)
         self.foreground: subprocess.Popen[bytes] | None = None
         self.log = folder.parent / f"{self.project}.log"
 
@@ -83,7 +84,7 @@ class Running:
 
     def make(self, target: str, **variables: str) -> str:
         """Run `make target` to its end and return what it printed; it has to succeed."""
-        return run(self.folder, "make", *target.split(), **self.environment | variables)
+        return run(self.folder, *self.command, *target.split(), **self.environment | variables)
 
     def make_refused(self, target: str, **variables: str) -> str:
         """Run `make target`, which has to fail, and return what it printed."""
@@ -94,7 +95,7 @@ class Running:
         before = len(self.output())
         with self.log.open("ab") as log:
             self.foreground = subprocess.Popen(
-                ["make", target], cwd=self.folder, env=ENVIRONMENT | self.environment | variables,
+                [*self.command, target], cwd=self.folder, env=ENVIRONMENT | self.environment | variables,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.wait_for_line(ready, 300, before)
@@ -122,7 +123,7 @@ class Running:
             if self.foreground and self.foreground.poll() is None:
                 self.interrupt()
         finally:
-            if self.environment["RUNTIME"] == "docker":
+            if self.environment["RUNTIME"] != "native":
                 self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
                 label = f"label=com.docker.compose.project={self.project}"
                 run(self.folder, "docker", "image", "prune", "--force", "--filter", label)

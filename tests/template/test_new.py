@@ -87,7 +87,7 @@ def test_no_link_and_no_command_leads_to_what_has_left(made: Path) -> None:
     targets = set(re.findall(r"^make (\S+)", run(made, "make"), re.MULTILINE))
     assert ("update" in targets, targets & {"new", "bench"}) == (True, set())
     output = refused(made, "make", "new", NAME=NAME)
-    assert "This clone has already become a service.\nThere is no command new: make lists them." in output
+    assert "This clone has already become a service.\nThere is no command new: `make` lists them." in output
     for name in run(made, "git", "ls-files").splitlines():
         if not name.endswith((".png", ".ico")):
             text = (made / name).read_text("utf-8")

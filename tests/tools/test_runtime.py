@@ -63,7 +63,7 @@ def test_a_taken_port_names_the_way_out() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ToolError, match=rf"Port {port} is taken.*`API_PORT=8001 make dev`"):
+        with pytest.raises(ToolError, match=rf"Port {port} is taken.*`make dev API_PORT=8001`"):
             ports.require_free(port, "dev")
     ports.require_free(port, "dev")
 
