@@ -27,6 +27,13 @@ __all__ = [
     "redis_url", "sqlite_template", "wait_until",
 ]  # fmt: skip
 
+# What the container of an editor has for the stack that runs beside it (.devcontainer).
+for name in (
+    "API_KEYS_FILE", "API_PORT", "DATABASE_PASSWORD_FILE", "DATABASE_URL", "ENVIRONMENT", "LOG_DIR",
+    "LOG_LEVEL", "REDIS_PASSWORD_FILE", "REDIS_URL",
+):  # fmt: skip
+    os.environ.pop(name, None)
+
 pytest_plugins = ["tests.kit.left_out"]
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no reason to fail
