@@ -2,15 +2,11 @@
 
 import logging
 import time
-from functools import lru_cache
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from redis.exceptions import RedisError
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.kit.database.engine import ROOT, get_engine
+from src.kit.database.revisions import is_behind, known_revisions
 from src.kit.redis import away_reason, get_redis
 
 logger = logging.getLogger(__name__)
@@ -34,6 +30,7 @@ def wait_until_ready() -> None:
             logged = problems
         time.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE)
+        known_revisions.cache_clear()  # in development, the migration that it waits for may be taken back
     if logged:
         logger.info("Redis and the database are ready")
 
@@ -49,21 +46,8 @@ def _redis_problem() -> str | None:
 
 def _database_problem() -> str | None:
     try:
-        with get_engine().connect() as connection:
-            applied = set()
-            if connection.dialect.has_table(connection, "alembic_version"):
-                applied = set(connection.scalars(text("SELECT version_num FROM alembic_version")))
+        if is_behind():
+            return "The database is not at the newest migration: run the migrations (make migrate)."
     except SQLAlchemyError as error:
         return f"The database does not answer ({type(error).__name__})."
-    known, newest = _revisions()
-    # A revision that this code does not know belongs to newer code: a rolling update is under way.
-    if applied <= known and not newest <= applied:
-        return "The database is not at the newest migration: run the migrations (make migrate)."
     return None
-
-
-@lru_cache
-def _revisions() -> tuple[frozenset[str], frozenset[str]]:
-    """All revisions in `migrations`, and the newest, usually one."""
-    scripts = ScriptDirectory.from_config(Config(toml_file=ROOT / "pyproject.toml"))
-    return frozenset(script.revision for script in scripts.walk_revisions()), frozenset(scripts.get_heads())

@@ -53,6 +53,7 @@ class KitSettings(BaseSettings):
     database_password: SecretStr | None = None  # inserted into the URL, unless that has one
     database_pool_size: int = Field(default=15, ge=1)
     allow_sqlite: bool = False
+    migrate_on_reload: bool = True
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
     redis_password: SecretStr | None = None
     redis_sentinel_password: SecretStr | None = None

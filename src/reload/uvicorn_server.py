@@ -32,6 +32,9 @@ def serve(
 ) -> None:
     """Load the application and serve it until the next generation takes over.
 
+    An attribute `before_serving` of the application is called before the hand-over. It may take any time; an
+    error in it counts as code that can't be loaded.
+
     Args:
         generation: the line to the supervisor.
         config: as uvicorn's command line made it.
@@ -42,6 +45,8 @@ def serve(
     config.configure_logging()
     config.load()
     generation.loaded()
+    if before_serving := getattr(config.load_app(), "before_serving", None):
+        before_serving()
     HandOverServer(config, generation, incoming, outgoing).run(sockets)
 
 

@@ -283,6 +283,18 @@ def test_broken_code_changes_nothing_and_the_next_good_save_takes_over(api: Api)
     api.wait_for(api.save())
 
 
+def test_an_error_before_serving_keeps_the_last_good_code(api: Api) -> None:
+    good = api.version
+    prepare = "\ndef prepare():\n    {}\n\napp.before_serving = prepare\n"
+    api.save(APP.format(version=good + 1) + prepare.format("raise ValueError('not ready')"))
+    wait_until(lambda: ": ValueError: not ready" in api.output(), 20, "the error")
+    assert "the last good code keeps working: web/app.py:" in api.output()
+    assert api.answers() == good
+    api.save(APP.format(version=good + 2) + prepare.format("print('prepared')"))
+    api.wait_for(good + 2)
+    assert api.output().count("prepared") == 1, "a rehearsal prepares nothing"
+
+
 def test_only_what_uvicorn_would_watch_counts(tmp_path: Path) -> None:
     with running(tmp_path, "--reload-include", "*.toml", "--reload-exclude", "skipped_*.py") as api:
         (tmp_path / "web" / "skipped_one.py").write_text("")

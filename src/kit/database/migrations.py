@@ -8,12 +8,13 @@ from typing import Any, Literal
 from alembic import context
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import TypeDecorator
 
 from src.kit import production
 from src.kit.database.engine import Base, get_engine
+from src.kit.database.revisions import note
 from src.kit.log import configure_logging
 
 logger = logging.getLogger("src.migrations")
@@ -23,15 +24,24 @@ LOCK = 7_251_963
 
 
 def run_migrations() -> None:
-    """Run what the `alembic` command asks for, in one transaction; call it at the end of `env.py`.
+    """Run what Alembic was asked for, in one transaction; call it at the end of `env.py`.
+
+    `alembic -x reset upgrade head` drops everything first, in the same transaction: `make db-reset`.
 
     Raises:
         SystemExit: the settings are wrong, or not fit for production.
         sqlalchemy.exc.OperationalError: the database was not there within a minute.
-        alembic.util.CommandError: the database has a migration that this code doesn't know.
+        alembic.util.CommandError: the database has a migration that this code doesn't know, or the migrations
+            leave rows that refer to none.
     """
-    configure_logging(production.checked_settings(), role="migrate")
-    logging.getLogger("alembic").setLevel(logging.INFO)
+    settings = production.checked_settings()
+    if context.config.cmd_opts:  # it is a command of its own, and not the API on its way to new code
+        configure_logging(settings, role="migrate")
+        logging.getLogger("alembic").setLevel(logging.INFO)
+    in_development = settings.environment == "development"
+    is_reset = "reset" in context.get_x_argument()
+    if is_reset and not in_development:
+        raise CommandError("ENVIRONMENT is production: only a development database can be reset.")
     with _connect() as connection:
         on_postgres = connection.dialect.name == "postgresql"
         context.configure(
@@ -41,10 +51,15 @@ def run_migrations() -> None:
             compare_type=True,
             render_item=_render_item,
             include_name=_is_compared,
+            transactional_ddl=True,
+            on_version_apply=_note_step if in_development else None,
         )
         with context.begin_transaction():
             if on_postgres:
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            if is_reset:
+                _drop_everything(connection)
+            orphans = _orphans(connection)
             try:
                 context.run_migrations()
             except CommandError as error:
@@ -53,20 +68,64 @@ def run_migrations() -> None:
                 raise CommandError(
                     f"The database is at migration {error.__cause__.argument}, which is not in "
                     "migrations/versions: it belongs to another version of the code. Use that version, or in "
-                    "development start with an empty database."
+                    "development start with an empty database: make db-reset."
                 ) from error
+            for table, other in _orphans(connection) - orphans:
+                raise CommandError(f"A row of {table} would refer to a row of {other} that is not there.")
+
+
+def _note_step(ctx: Any, step: Any, *_: Any, **__: Any) -> None:
+    for revision in step.up_revisions:
+        note(ctx.connection, revision, is_applied=step.is_upgrade)
+
+
+def _orphans(connection: Connection) -> set[tuple[str, str]]:
+    """The tables with rows that refer to none, and to which table: SQLite checks that only when asked."""
+    if connection.dialect.name == "postgresql":
+        return set()
+    return {(row[0], row[2]) for row in connection.execute(text("PRAGMA foreign_key_check")).all()}
+
+
+def _drop_everything(connection: Connection) -> None:
+    has_table = connection.dialect.has_table  # production makes no alembic_applied, and may share the volume
+    if has_table(connection, "alembic_version") and not has_table(connection, "alembic_applied"):
+        raise CommandError("This database is one of production. `make dev` makes it one of development.")
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        try:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+        except OperationalError as error:
+            raise CommandError("The database is in use: end `make shell`, `make psql` and jobs.") from error
+        connection.execute(text("CREATE SCHEMA public AUTHORIZATION pg_database_owner"))
+    else:
+        tables = "SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view')"
+        for kind, name in connection.execute(text(f"{tables} AND name NOT LIKE 'sqlite_%'")).all():
+            connection.execute(text(f'DROP {kind} "{name}"'))
+    logger.info("Dropped everything in %s", connection.engine.url.render_as_string(hide_password=True))
 
 
 def _connect() -> Connection:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         try:
-            return get_engine().connect()
+            connection = get_engine().connect()
+            break
         except OperationalError as error:
             if time.monotonic() > deadline:
                 raise
             logger.info("Waiting for the database: %s", str(error.orig).strip().splitlines()[0])
             time.sleep(1)
+    driver: Any = connection.connection.driver_connection
+    connection.detach()  # from the pool, because of what follows
+    if connection.dialect.name == "postgresql":
+        driver.answer_timeout = None
+        return connection
+    # The driver would not undo a CREATE, and half of a failed migration would stay. IMMEDIATE: one process
+    # at a time. Batch operations drop a table to change it, which must not delete what refers to its rows.
+    driver.isolation_level = None
+    driver.execute("PRAGMA foreign_keys = OFF")
+    event.listen(connection, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
+    return connection
 
 
 def _render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:

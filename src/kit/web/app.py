@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 
 from src.kit import production, tracing
+from src.kit.database.revisions import apply_new_migrations
 from src.kit.log import configure_logging
 from src.kit.running import running_code
 from src.kit.web import docs_page, health, metrics, problems, queue_page, security
@@ -36,6 +37,10 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     settings = production.checked_settings()
     tracing.load()
 
+    def before_serving() -> None:
+        configure_logging(settings, role="fastapi")
+        apply_new_migrations()
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         configure_logging(settings, role="fastapi")
@@ -51,6 +56,7 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     app = ObservedApi(
         title=title, debug=settings.debug, lifespan=lifespan, responses=problems.RESPONSES, **options
     )
+    app.before_serving = before_serving
     problems.install(app)
     if settings.environment == "development":
         from src.kit.web import follow

@@ -1,6 +1,7 @@
 """What every answer gets, whoever gives it: the request's id, safe headers, a log line, and a count."""
 
 import logging
+from collections.abc import Callable
 from time import perf_counter
 
 from fastapi import FastAPI
@@ -85,6 +86,9 @@ class ObservedApi(FastAPI):
 
     Starlette puts that handler outside all middleware that `add_middleware` adds.
     """
+
+    before_serving: Callable[[], None]
+    """For `src.reload`, which calls it before the code takes over."""
 
     def build_middleware_stack(self) -> ASGIApp:
         return RequestObserver(super().build_middleware_stack())

@@ -29,6 +29,13 @@ def test_the_log_says_what_is_watched(development: Running) -> None:
         development.wait_for_line(line)
 
 
+def test_make_logs_shows_the_log(development: Running) -> None:
+    reader = copy.copy(development)
+    reader.log = development.log.with_suffix(".logs")
+    reader.start("logs", "Started reloader process [1] using WatchFiles")
+    reader.interrupt()
+
+
 def test_all_processes_run_the_code_of_the_folder(development: Running) -> None:
     version = development.wait_for_code(workers=1)
     assert version["environment"] == "development"
@@ -60,15 +67,31 @@ def test_a_syntax_error_ends_neither_worker_nor_api_and_mending_it_brings_the_ne
     assert engine.started_at(development, "rqworker") == containers, "the container went on"
 
 
-def test_a_new_migration_makes_it_wait_until_it_is_applied(development: Running) -> None:
+def test_a_new_migration_is_applied_and_one_that_fails_changes_nothing(development: Running) -> None:
     versions = development.folder / "migrations" / "versions"
     known = set(versions.glob("*.py"))
+    before = len(development.output())
     development.make("migration", NAME="try it out")
     (written,) = set(versions.glob("*.py")) - known
     assert "try it out" in written.read_text("utf-8")
-    wait_until(lambda: development.get("/health/live") and not development.get("/health/ready"), 30, "a 503")
-    development.make("migrate")
+    development.wait_for_line(", try it out", after=before)
+    development.wait_for_line("New server at work", after=before)
     wait_until(lambda: development.get("/health/ready"), 30, "ready")
+    text = written.read_text("utf-8")
+    revision = text.split('revision = "')[1].split('"')[0]
+    following = text.replace(revision, "following").replace(
+        text.split('down_revision = "')[1].split('"')[0], revision
+    )
+    create = 'op.create_table("following", sa.Column("id", sa.Integer()))'
+    replace(versions / "following.py", following.replace("pass", f"{create}\n    op.execute('nonsense')", 1))
+    place = "the last good code keeps working: migrations/versions/following.py:"
+    development.wait_for_line(place, after=before)
+    assert development.get("/health/ready")
+    fixed = len(development.output())
+    replace(versions / "following.py", following.replace("pass", create, 1))
+    development.wait_for_line("New server at work", after=fixed)
+    assert engine.sql(development, "SELECT count(*) FROM following") == "0"
+    assert development.output()[before:].count("Code can't be loaded") == 1
 
 
 def test_what_the_containers_write_belongs_to_the_user_of_the_host(development: Running) -> None:
@@ -85,13 +108,6 @@ def test_what_the_containers_write_belongs_to_the_user_of_the_host(development: 
     owner = (logs / "somebody").stat()
     logs.chmod(mode)
     assert (owner.st_uid, owner.st_gid) == (4321, 4321)
-
-
-def test_make_logs_shows_the_log(development: Running) -> None:
-    reader = copy.copy(development)
-    reader.log = development.log.with_suffix(".logs")
-    reader.start("logs", "Started reloader process [1] using WatchFiles")
-    reader.interrupt()
 
 
 def test_ctrl_c_stops_everything(development: Running) -> None:
