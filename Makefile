@@ -30,6 +30,10 @@ format: ## Format the code
 bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|page|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
+db-reset: ## Empty the development database, and let the migrations make it again
+shell: ## Open a Python prompt with a session, the models and the settings: ARGS="-c '…'"
+psql: ## Open psql, natively sqlite3, in the stack's database: ARGS="-c 'select 1'"
+redis-cli: ## Open redis-cli in the stack's Redis: ARGS="info memory"
 schedule: ## Show what the schedules in the code run next
 new: ## Turn this clone into your own service: NAME="Order Service"
 update: ## Merge what is new in the template: FROM=url-or-folder

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tools import clones, ports, project, ready, secret_files
@@ -97,7 +97,7 @@ def dev(environment: Mapping[str, str]) -> int:
     for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
         signal.signal(getattr(signal, name), lambda number, _frame: received.append(number))
     override = _GUNICORN if environment.get("SERVER") == "gunicorn" else None
-    _renew_password(compose)
+    renew_password(compose)
     up = compose.start("up", "--build", "--remove-orphans", override=override)
     done = threading.Event()
     threading.Thread(target=ready.announce, args=(port, done.is_set), daemon=True).start()
@@ -121,7 +121,7 @@ def prod(environment: Mapping[str, str]) -> int:
     """Start the production stack in the background and wait until it is healthy."""
     compose = Compose("prod")
     port = _prepare(compose, environment, "prod")
-    _renew_password(compose)
+    renew_password(compose)
     if compose.run("build"):
         raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
     # Before anything is replaced: would the new image start with these settings?
@@ -140,7 +140,7 @@ def prod(environment: Mapping[str, str]) -> int:
 def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
     port = ports.api_port(environment)
     stack = compose.environment["COMPOSE_PROJECT_NAME"]
-    if listing("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"):
+    if is_deployed(stack):
         raise ToolError(
             f"The stack of `make deploy` runs here, on the same volumes: `docker stack rm {stack}` "
             "stops it first, and its data stays."
@@ -156,6 +156,11 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
         port = clones.api_port(environment, target)
         compose.environment["API_PORT"] = str(port)
     return port
+
+
+def is_deployed(stack: str) -> bool:
+    """Whether `make deploy` runs this stack here."""
+    return bool(listing("ps", "--quiet", "--filter", f"label=com.docker.stack.namespace={stack}"))
 
 
 def start_again(compose: Compose) -> None:
@@ -192,7 +197,7 @@ def _production_override(compose: Compose) -> dict[str, Any]:
     return {"services": override}
 
 
-def _renew_password(compose: Compose) -> None:
+def renew_password(compose: Compose) -> None:
     """Give the database its password where the file is new: the volume outlives the old one."""
     if not project.NEW_PASSWORD.exists():
         return
@@ -243,14 +248,3 @@ def _is_broken(state: Mapping[str, Any]) -> bool:
     if state["State"] == "exited":
         return bool(state["ExitCode"])
     return state["State"] != "running" or state["Health"] not in ("", "healthy")
-
-
-def in_api(*modules: Sequence[str]) -> int | None:
-    """Run Python modules in the development API, whose code is the host's; None if that is not running."""
-    compose = Compose("dev")
-    if compose.running() != "development":
-        return None
-    for module in modules:
-        if code := compose.run("exec", "-T", "fastapi", "python", "-m", *module):
-            return code
-    return 0

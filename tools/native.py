@@ -6,7 +6,7 @@ import threading
 from tools import clones, pidfile, project, ready, secret_files
 from tools.console import ToolError, say
 from tools.processes import Process, ProcessManager
-from tools.redis_binary import find_redis_server, redis_command
+from tools.redis_binary import find_redis, redis_command
 
 _HOST = "127.0.0.1"
 
@@ -31,8 +31,11 @@ def _run(target: str) -> int:
         Process("worker", _python("src.rq_worker")),
         Process("api", _api_command(target, environment, port)),
     ]
+    noted = ["ENVIRONMENT"]
     if not environment.get("REDIS_URL"):
         processes.insert(0, _redis(target, environment))
+        noted += ["REDIS_URL", "REDIS_PASSWORD", "REDIS_PASSWORD_FILE"]
+    pidfile.note_settings({name: environment.get(name, "") for name in noted})
     if target == "prod":
         say("This tries production on one machine with SQLite; it is not a deployment, which needs Docker.")
         say("ALLOW_SQLITE=true, since everything runs on this machine. `make -s api-key` prints its API key.")
@@ -97,7 +100,7 @@ def _redis(target: str, environment: dict[str, str]) -> Process:
         password_file = project.SECRETS / secret_files.REDIS
         environment["REDIS_PASSWORD_FILE"] = str(password_file)
     command = redis_command(port, password_file)
-    say(f"Redis: {find_redis_server()} on port {port}, with its data in data/redis.")
+    say(f"Redis: {find_redis()} on port {port}, with its data in data/redis.")
     return Process("redis", command, last=True, cwd=directory)
 
 

@@ -1,8 +1,9 @@
 """The native stack's pid, in a file that is locked for as long as that process lives."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tools.console import ToolError
@@ -12,6 +13,7 @@ if sys.platform != "win32":  # where nothing runs natively
     import fcntl
 
 _PID_FILE = DATA / "native.pid"
+_SETTINGS = DATA / "native.json"
 
 
 @contextmanager
@@ -42,3 +44,16 @@ def running_pid() -> int | None:
         except BlockingIOError:
             return int(file.read() or 0) or None
     return None
+
+
+def note_settings(settings: Mapping[str, str]) -> None:
+    """Write down settings by which other commands find what this process runs; they must not be secret."""
+    _SETTINGS.write_text(json.dumps(settings))
+
+
+def running_settings() -> dict[str, str]:
+    """The settings of the native stack that runs, empty if none does."""
+    if not running_pid() or not _SETTINGS.is_file():
+        return {}
+    settings: dict[str, str] = json.loads(_SETTINGS.read_text())
+    return settings

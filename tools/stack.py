@@ -9,10 +9,21 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tools import backup, docker, pidfile, project, runtime, secret_files, swarm, tests, update, venv
+from tools import (
+    backup,
+    docker,
+    inside,
+    pidfile,
+    project,
+    prompts,
+    runtime,
+    secret_files,
+    swarm,
+    tests,
+    update,
+    venv,
+)
 from tools.console import ToolError, say
-
-_UPGRADE = ["alembic", "upgrade", "head"]
 
 
 def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
@@ -71,28 +82,25 @@ def migration() -> int:
     name = os.environ.get("NAME", "").strip()
     if not name:
         raise ToolError('The migration needs a name: `make migration NAME="add a column for discounts"`.')
-    if code := _in_stack(_UPGRADE, ["alembic", "revision", "--autogenerate", "-m", name]):
+    if code := inside.in_stack(inside.UPGRADE, ["alembic", "revision", "--autogenerate", "-m", name]):
         return code
     return _format("migrations")  # here and not as Alembic's hook: the image in which it may run has no ruff
 
 
-def _in_stack(*modules: list[str]) -> int:
-    chosen = runtime.choose(os.environ)
-    project.set_up()
-    if chosen.name == "docker":
-        if (code := docker.in_api(*modules)) is not None:
-            return code
-        if sys.platform == "win32":
-            raise ToolError("The development stack does not run: start it with `make dev` first.")
-        if _UPGRADE in modules:
-            say("The development stack does not run on Docker: using SQLite in data/app.db.")
-    python = venv.ensure()
-    environment = project.environment()
-    environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
-    for module in modules:
-        command: list[str] = [str(python), "-m", *module]
-        if code := subprocess.run(command, cwd=project.ROOT, env=environment, check=False).returncode:
-            return code
+def db_reset() -> int:
+    """Drop everything in the development database, and let the migrations make it again."""
+    on_docker = inside.is_on_docker()
+    running = {} if on_docker else pidfile.running_settings()
+    if "production" in (running.get("ENVIRONMENT"), project.environment().get("ENVIRONMENT")):
+        raise ToolError("This is production: `make db-reset` is for the database of development.")
+    if sys.stdin.isatty():
+        say("Delete all data of the development database? [y/N]")
+        if sys.stdin.readline().strip().lower() != "y":
+            raise ToolError("Nothing was deleted.")
+    module = ["alembic", "-x", "reset", "upgrade", "head"]
+    if code := inside.in_development(module) if on_docker else inside.natively(module):
+        return code
+    say("All data of the development database is gone, and the migrations have made its tables again.")
     return 0
 
 
@@ -160,7 +168,9 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
     "down": down, "logs": logs, "migration": migration,
-    "migrate": partial(_in_stack, _UPGRADE), "schedule": partial(_in_stack, ["src.kit.queue.upcoming"]),
+    "migrate": partial(inside.in_stack, inside.UPGRADE), "db-reset": db_reset,
+    "schedule": partial(inside.in_stack, ["src.kit.queue.upcoming"]),
+    "shell": prompts.shell, "psql": prompts.psql, "redis-cli": prompts.redis_cli,
     "test": partial(tests.run, "not slow and not e2e"), "test-all": test_all,
     "check": check, "format": partial(_format, "."), "bench": partial(_in_venv, "bench"), "lock": lock,
     "api-key": api_key,

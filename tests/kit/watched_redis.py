@@ -13,7 +13,7 @@ from redis import Redis
 from tests.kit.redis_server import running, running_redis
 from tests.kit.services import wait_until
 from tools.ports import free_port
-from tools.redis_binary import find_redis_server
+from tools.redis_binary import find_redis
 
 
 class WatchedRedis:
@@ -77,7 +77,7 @@ def running_sentinel(directory: Path, password: str) -> Iterator[WatchedRedis]:
             f"sentinel monitor main 127.0.0.1 {master} 1\nsentinel auth-pass main {password}\n"
             "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
         )
-        command = [str(find_redis_server()), str(configuration), "--sentinel"]
+        command = [str(find_redis()), str(configuration), "--sentinel"]
         with (
             running_redis(folders[1], *common, "--replicaof", "127.0.0.1", master),
             running(command, own, folders[2], 10),

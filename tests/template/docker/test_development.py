@@ -94,6 +94,17 @@ def test_a_new_migration_is_applied_and_one_that_fails_changes_nothing(developme
     assert development.output()[before:].count("Code can't be loaded") == 1
 
 
+def test_prompts_open_in_the_stack_and_db_reset_empties_its_database(development: Running) -> None:
+    assert "42" in development.make("shell", ARGS="-c 'print(session.scalar(select(6 * 7)))'")
+    assert "rq:workers" in development.make("redis-cli", ARGS="keys rq:workers")
+    development.make("psql", ARGS="-c 'create table left_over (id int)'")
+    assert "All data of the development database is gone" in development.make("db-reset")
+    assert 'relation "left_over" does not exist' in development.make_refused(
+        "psql", ARGS="-c 'table left_over'"
+    )
+    assert development.get("/health/ready")
+
+
 def test_what_the_containers_write_belongs_to_the_user_of_the_host(development: Running) -> None:
     assert list((development.folder / "logs").glob("*.log")), "the logs are there"
     by_make = {".git", ".venv"}  # `make migration` formats what it has written
@@ -115,6 +126,11 @@ def test_ctrl_c_stops_everything(development: Running) -> None:
     assert development.interrupt() in (0, 2, 130, -signal.SIGINT)
     for service in ("fastapi", "rqworker", "migrate", "redis", "postgres"):
         assert development.containers(service) == []
+
+
+def test_db_reset_needs_no_running_stack_and_leaves_none(development: Running) -> None:
+    assert "Running upgrade" in development.make("db-reset")
+    assert development.containers("postgres") == []
 
 
 def test_gunicorn_can_run_the_code_of_development(development: Running) -> None:
