@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, Field
 
 from src.kit.settings import get_settings
-from src.reload.fingerprint import fingerprint
+from src.reload.fingerprint import fingerprint, loaded_fingerprint
 from src.reload.report import current_problem
 
 SRC = Path(__file__).resolve().parents[1]
@@ -39,7 +39,7 @@ def running_code() -> RunningCode:
 
     The import of this module would be too early: a reload may not import it again.
     """
-    return RunningCode(fingerprint(SRC), datetime.now(UTC))
+    return RunningCode(loaded_fingerprint(SRC), datetime.now(UTC))
 
 
 def newer_code() -> CodeOnDisk | None:

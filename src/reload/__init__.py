@@ -7,13 +7,13 @@ into another repository as it is. README.md says how.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, loaded_fingerprint
 
 if TYPE_CHECKING:
     from .monitor import CodeChangeMonitor
     from .supervisor import Supervisor
 
-__all__ = ["CodeChangeMonitor", "Supervisor", "fingerprint"]
+__all__ = ["CodeChangeMonitor", "Supervisor", "fingerprint", "loaded_fingerprint"]
 
 
 def __getattr__(name: str) -> Any:

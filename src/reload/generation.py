@@ -58,7 +58,7 @@ class Generation:
         self.on_loaded()
         self._deadline = None
         gc.enable()
-        self._tell("loaded", installed(set(sys.modules) - self._modules), CachingLoader.files)
+        self._tell("loaded", installed(set(sys.modules) - self._modules), list(CachingLoader.files))
 
     def ready(self, on_stop: Callable[[], object]) -> bool:
         """Say that it is ready to work, and wait for permission.

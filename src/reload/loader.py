@@ -30,8 +30,8 @@ class CachingLoader(SourceFileLoader):
 
     cache = ""
     """The folder of the compiled code."""
-    files: ClassVar[list[str]] = []
-    """What was loaded, in order."""
+    files: ClassVar[dict[str, bytes]] = {}
+    """What was loaded, in order: the SHA-256 of each file's source."""
     rehearsal: ClassVar[Any] = None
     """Told about each file before it is read."""
 
@@ -39,13 +39,13 @@ class CachingLoader(SourceFileLoader):
         """Load a module."""
         if self.rehearsal:
             self.rehearsal.before(self.path)
-        self.files.append(self.path)
         super().exec_module(module)
 
     def get_code(self, fullname: str) -> types.CodeType | None:
         """The code of a module."""
         path = self.get_filename(fullname)
         source = self.get_data(path)
+        self.files[path] = hashlib.sha256(source).digest()
         digest = hashlib.blake2b(path.encode() + b"\0" + source, digest_size=16).hexdigest()
         compiled = os.path.join(self.cache, digest)
         with contextlib.suppress(OSError, EOFError, ValueError, TypeError), open(compiled, "rb") as file:

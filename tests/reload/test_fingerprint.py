@@ -8,6 +8,25 @@ import pytest
 
 from src.reload import fingerprint
 from tests.conftest import ROOT
+from tests.reload.program import Program
+
+SAVER = """
+import os, signal
+from pathlib import Path
+from pkg.version import VERSION
+from src.reload import fingerprint, loaded_fingerprint
+
+HERE = Path(__file__).parent
+codes = [fingerprint(HERE)]
+if VERSION == 1:
+    os.kill(os.getppid(), signal.SIGSTOP)  # the supervisor would end this process because of the next line
+    (HERE / "version.py").write_text("VERSION = 2")
+codes += [loaded_fingerprint(HERE), fingerprint(HERE)]
+with open("codes", "a") as file:
+    print(*codes, file=file)
+if VERSION == 1:
+    os.kill(os.getppid(), signal.SIGCONT)
+"""
 
 
 @pytest.fixture
@@ -50,3 +69,16 @@ def test_what_is_not_code_does_not_count(tree: Path) -> None:
         (tree / name).mkdir()
         (tree / name / "module.py").touch()
     assert fingerprint(tree) == before
+
+
+def test_what_was_saved_after_its_import_does_not_count_as_loaded(tmp_path: Path) -> None:
+    program = Program(tmp_path)
+    program.save("saver.py", SAVER)
+    program.save("main.py", "import pkg.saver\n" + (tmp_path / "pkg" / "main.py").read_text())
+    program.start()
+    program.wait_for("working", 2)
+    program.kill_all()
+    codes = [line.split() for line in (tmp_path / "codes").read_text().splitlines()]
+    before, loaded, on_disk = codes[0]
+    assert loaded == before != on_disk
+    assert set(codes[-1]) == {on_disk}
