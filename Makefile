@@ -18,6 +18,7 @@ $(TARGETS):
 
 help: ## Show this help
 dev: ## Run development, with hot reload, in the foreground
+live: ## Wait until the API and every worker run the code on disk: ARGS="--timeout 5 --json"
 prod: ## Run production: in the background on Docker, else in the foreground
 deploy: ## Run production on Docker Swarm, and wait until it is healthy
 rollback: ## Bring back the version before the last deploy

@@ -4,6 +4,7 @@ With RQ_WORKER_AUTORELOAD it is a supervisor, which imports none of the applicat
 workers, each with the code as it was when it started. Otherwise it is one worker, and watches no files.
 """
 
+import contextlib
 import importlib
 import logging
 import signal
@@ -85,8 +86,16 @@ def _supervise(settings: Settings) -> int:
         [SRC],
         check_interval=settings.rq_worker_check_interval,
         max_restarts=settings.rq_worker_max_restarts,
+        on_problem=_publish_problem,
     )
     return supervisor.run()
+
+
+def _publish_problem(code: str, problem: str) -> None:
+    with contextlib.suppress(Exception):  # what is broken may be this very module; the log has it anyway
+        from src.kit.queue.workers import publish_problem
+
+        publish_problem(code, problem)
 
 
 def _work() -> int:

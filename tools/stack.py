@@ -1,6 +1,7 @@
 """The commands of the Makefile, with make's variables in the environment."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,12 @@ def logs() -> int:
     if not files or sys.platform == "win32":
         raise ToolError("Nothing runs: start it with `make dev`. Earlier logs, if any, are in logs/.")
     return subprocess.run(["tail", "-n", "100", "-F", *files], cwd=project.ROOT, check=False).returncode
+
+
+def live() -> int:
+    """Wait until the API and every worker run the code on disk; ARGS goes to `src.reload.live`."""
+    command = [sys.executable, "-m", "src.reload.live", *shlex.split(os.environ.get("ARGS", ""))]
+    return subprocess.run(command, cwd=project.ROOT, env=project.environment(), check=False).returncode
 
 
 def migration() -> int:
@@ -167,7 +174,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
-    "down": down, "logs": logs, "migration": migration,
+    "down": down, "logs": logs, "live": live, "migration": migration,
     "migrate": partial(inside.in_stack, inside.UPGRADE), "db-reset": db_reset,
     "schedule": partial(inside.in_stack, ["src.kit.queue.upcoming"]),
     "shell": prompts.shell, "psql": prompts.psql, "redis-cli": prompts.redis_cli,

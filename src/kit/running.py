@@ -1,4 +1,4 @@
-"""The code that this process runs, and whether there is other code on disk."""
+"""The code that this process runs."""
 
 import traceback
 from datetime import UTC, datetime
@@ -6,11 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, Field
-
-from src.kit.settings import get_settings
-from src.reload.fingerprint import fingerprint, loaded_fingerprint
-from src.reload.report import current_problem
+from src.reload.fingerprint import loaded_fingerprint
 
 SRC = Path(__file__).resolve().parents[1]
 
@@ -23,16 +19,6 @@ class RunningCode(NamedTuple):
     loaded_at: datetime
 
 
-class CodeOnDisk(BaseModel):
-    """Code on disk that this process does not run."""
-
-    code: str = Field(description="Fingerprint of the code on disk.", examples=["c0ffee123456"])
-    problem: str | None = Field(
-        description="Why it can't be loaded, with file and line; null while it is being loaded.",
-        examples=["src/main.py:12: SyntaxError: invalid syntax"],
-    )
-
-
 @lru_cache
 def running_code() -> RunningCode:
     """The code of this process. Call it as soon as the code is loaded: the first call takes the fingerprint.
@@ -40,13 +26,6 @@ def running_code() -> RunningCode:
     The import of this module would be too early: a reload may not import it again.
     """
     return RunningCode(loaded_fingerprint(SRC), datetime.now(UTC))
-
-
-def newer_code() -> CodeOnDisk | None:
-    """In development, the code on disk if it differs from the code that this process runs."""
-    if get_settings().environment == "production" or (code := fingerprint(SRC)) == running_code().code:
-        return None
-    return CodeOnDisk(code=code, problem=current_problem())
 
 
 def where_and_why(error: Exception) -> str:

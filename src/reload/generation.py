@@ -87,7 +87,13 @@ class Generation:
         """Report code that can't be loaded or refuses to run, with file, line and reason."""
         word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
         reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
-        self._tell(word, self._place(error), reason, "".join(traceback.format_exception(error)))
+        self._tell_broken(word, self._place(error), reason, "".join(traceback.format_exception(error)))
+
+    def _tell_broken(self, word: str, place: str, reason: str, trace: str) -> None:
+        from .fingerprint import fingerprint  # not earlier: what it imports has to come from the fork server
+
+        codes = [fingerprint(each, CachingLoader.files) for each in self._watch_dirs]
+        self._tell(word, place, reason, trace, codes)
 
     def _place(self, error: BaseException) -> str:
         """The file and line of the application where an error was raised."""
@@ -137,7 +143,7 @@ class Generation:
             return
         frame = sys._current_frames()[threading.main_thread().ident or 0]
         place = self._innermost([(f.f_code.co_filename, n) for f, n in traceback.walk_stack(frame)][::-1])
-        self._tell("broken", place, f"the import takes longer than {self._import_timeout:g} s", "")
+        self._tell_broken("broken", place, f"the import takes longer than {self._import_timeout:g} s", "")
         os._exit(BROKEN)
 
 

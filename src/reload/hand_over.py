@@ -4,6 +4,7 @@ import logging
 import time
 
 from .child import Child
+from .report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -11,8 +12,9 @@ logger = logging.getLogger(__name__)
 class HandOvers:
     """The hand-overs under way: more than one when saves follow each other quickly."""
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str, report: Report) -> None:
         self._noun = noun
+        self._report = report
         self._under_way: dict[Child, list[Child]] = {}
         """By the new generation, those that were told to stop when it started to work."""
 
@@ -46,6 +48,7 @@ class HandOvers:
         for new, old in list(self._under_way.items()):
             if new.working and all(child.quiet for child in old):
                 del self._under_way[new]
+                self._report.alone(new.number)
                 if new.changed_at:
                     logger.info("CODE CHANGED - Restarting %s to load new code", self._noun)
                 seconds = time.monotonic() - (new.changed_at or new.started)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .protocol import Order
 
-INSIDE = ("generation", "loader", "protocol", "rehearsal", "tree")
+INSIDE = ("fingerprint", "generation", "loader", "protocol", "rehearsal", "tree")
 """The modules that run inside a generation, as parts of a private package of compiled files."""
 
 START = """

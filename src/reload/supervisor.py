@@ -43,6 +43,7 @@ class Supervisor:
         import_timeout: float = 30.0,
         is_code: Callable[[str], bool] = is_python,
         say_changes: Callable[[list[str]], None] | None = None,
+        on_problem: Callable[[str, str], None] | None = None,
         noun: str = "worker",
     ) -> None:
         """Prepare; `run` starts the program.
@@ -57,6 +58,8 @@ class Supervisor:
             import_timeout: seconds that loading the code may take.
             is_code: whether the file at a path counts as code.
             say_changes: logs the paths of changed files in words of the caller's own.
+            on_problem: called in a thread when code can't be loaded, with the fingerprint of the first folder
+                and the reason with file and line; with two empty texts once it can.
             noun: what the log calls the program.
         """
         roots = [os.path.realpath(each) for each in watch_dirs]
@@ -65,13 +68,13 @@ class Supervisor:
         self._order = Order(target, arguments, tuple(roots), import_timeout, self._launcher.cache)
         self._checkpoints = Checkpoints(self._launcher)
         self._environment = Environment(noun)
-        self._report = Report(roots, self._launcher.cache, say_changes)
+        self._report = Report(roots, self._launcher.cache, say_changes, on_problem)
         self._inbox = Inbox(roots, check_interval, is_code, self._change, self._stop)
         self._burst = Burst()
         self._children: list[Child] = []
         self._candidate: Child | None = None
         self._current: Child | None = None
-        self._hand_overs = HandOvers(noun)
+        self._hand_overs = HandOvers(noun, self._report)
         self._count = 0
         self._start_at: float | None = None
         self._crashes = Crashes(noun, max_restarts)
@@ -122,7 +125,7 @@ class Supervisor:
         if _is_due(self._start_at):
             self._start()
         if self._candidate and _is_due(self._candidate.hangs_at):
-            self._reject(self._candidate, "somewhere", "the import takes too long", "")
+            self._reject(self._candidate, "somewhere", "the import takes too long", "", [""])
         if self._burst.is_at_rest:
             self._report.changes(self._burst.unsaid())
             if self._candidate and self._candidate.ready and not self._hand_overs.coming:
@@ -177,18 +180,18 @@ class Supervisor:
             case ("quiet",):
                 child.quiet = True
                 self._hand_overs.say_complete()
-            case ("broken", place, reason, trace) if child is self._candidate:
-                self._reject(child, place, reason, trace)
-            case ("refused", place, _, trace) if child is self._candidate:
+            case ("broken", place, reason, trace, codes) if child is self._candidate:
+                self._reject(child, place, reason, trace, codes)
+            case ("refused", place, _, trace, codes) if child is self._candidate:
                 if self._current:
-                    self._reject(child, place, "it refuses to start, its own message says why", trace)
+                    self._reject(child, place, "it refuses to start, its own message says why", trace, codes)
                 else:
                     self._leave(REFUSED)
 
-    def _reject(self, child: Child, place: str, reason: str, trace: str) -> None:
+    def _reject(self, child: Child, place: str, reason: str, trace: str, codes: list[str]) -> None:
         """Broken code: whatever worked before keeps working."""
         self._report.changes(self._burst.unsaid())
-        self._report.broken(place, reason, trace, is_working=self._current is not None)
+        self._report.broken(place, reason, trace, codes, is_working=self._current is not None)
         child.kill()
         self._end_burst()
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 from sse_starlette import EventSourceResponse
 
-from src.kit.queue.workers import workers
-from src.kit.running import newer_code, running_code
+from src.kit.queue.workers import newer_code, workers
+from src.kit.running import running_code
 from src.kit.web.event_stream import stream_changes
 from src.kit.web.queue_page import TEMPLATES
 from src.kit.web.security import PAGE_POLICY
@@ -50,5 +50,6 @@ def _shown() -> dict[str, str]:
     """The table of code, and a version that changes with the code and when an import comes or ends."""
     state = [running_code().code, *((row.id, row.finished_at) for row in imports.newest(IMPORTS))]
     table = templates.get_template("running.html")
-    running = table.render(code=running_code().code, on_disk=newer_code(), workers=workers())
+    registered = workers()
+    running = table.render(code=running_code().code, on_disk=newer_code(registered), workers=registered)
     return {"running": running, "version": f"{crc32(repr(state).encode()):08x}"}

@@ -1,5 +1,6 @@
 """The page in a real browser: what it shows, what it tells while it is open, and who can use it."""
 
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import pairwise
@@ -113,6 +114,17 @@ def test_a_change_of_the_code_shows_while_the_page_is_open(page: Page, site: Sta
     site.save("src/sales/page.py", "IMPORTS, MAX_COUNTRIES = (8,", "IMPORTS, MAX_COUNTRIES = 8,")
     expect(page.locator("#running")).to_contain_text("up to date")
     assert [codes.nth(0).inner_text(), codes.nth(1).inner_text()] == old
+
+
+def test_code_that_only_the_worker_cannot_load_shows_why(page: Page, site: Stack) -> None:
+    folder = site.folder / "src" / "broken"
+    folder.mkdir()
+    (folder / "jobs.py").write_text("1 / 0\n")
+    running = page.locator("#running")
+    expect(running).to_contain_text("worker: src/broken/jobs.py:1: ZeroDivisionError: division by zero")
+    expect(running.get_by_role("row").first).to_contain_text("up to date")
+    shutil.rmtree(folder)
+    expect(running).not_to_contain_text("On disk")
 
 
 def test_a_reload_of_the_code_leaves_open_what_was_open(page: Page, site: Stack) -> None:

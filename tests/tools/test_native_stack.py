@@ -74,6 +74,13 @@ class Stack:
             return set()
         return {version["code"], *(worker["code"] for worker in version["workers"])}
 
+    def ask_whether_live(self, code: int, *variables: str) -> str:
+        """What `make live` prints; its exit code has to be this one."""
+        command = ["make", "-s", "live", f"API_PORT={self.port}", *variables]
+        done = subprocess.run(command, cwd=self.tree, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout + done.stderr
+
     def wait_until_gone(self) -> None:
         self.make.wait(60)
         wait_until(lambda: not self._alive(), 20, "the processes to end")
@@ -113,6 +120,14 @@ def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind
     new = wait_until(lambda: (codes := stack.codes()) and old not in codes and len(codes) == 1 and codes, 60)
     assert new
 
+    (stack.tree / "src" / "added.py").write_text("ADDED = False\n")
+    assert "API: " in stack.ask_whether_live(0)
+    (stack.tree / "src" / "extra").mkdir()
+    (stack.tree / "src" / "extra" / "jobs.py").write_text("1 / 0\n")
+    assert "Broken: worker: src/extra/jobs.py:1: ZeroDivisionError: " in stack.ask_whether_live(2)
+    (stack.tree / "src" / "extra" / "jobs.py").unlink()
+    assert json.loads(stack.ask_whether_live(0, "ARGS=--timeout 60 --json"))["state"] == "live"
+
     # Another clone, whose .env has the same port.
     second = tmp_path / "second"
     copy_repository(second)
@@ -126,6 +141,7 @@ def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind
     os.killpg(stack.make.pid, signal.SIGINT)
     stack.wait_until_gone()
     assert "Stopping after SIGINT" in stack.output()
+    assert "Not running: nothing answers" in stack.ask_whether_live(2)
     assert stack.output().count("\nReady.\n") == 1
     assert len(re.findall(rf"http://localhost:{stack.port}/docs$", stack.output(), re.MULTILINE)) == 1
     lines = stack.output().splitlines()

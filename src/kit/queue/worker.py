@@ -104,6 +104,8 @@ class RobustWorker(LiveWorker):
         while self._takes_jobs and not self._has_job_begun():
             time.sleep(0.002)
         self.on_quiet()
+        with contextlib.suppress(*REDIS_AWAY):
+            self.connection.hset(self.key, "leaving", 1)
         if self._shutdown_requested_date:
             with contextlib.suppress(*REDIS_AWAY):
                 self.set_shutdown_requested_date()  # type: ignore[no-untyped-call]

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel, Field
 
-from src.kit.queue.workers import Worker, workers
+from src.kit.queue.workers import CodeOnDisk, Worker, newer_code, workers
 from src.kit.readiness import readiness_problems
-from src.kit.running import CodeOnDisk, newer_code, running_code
+from src.kit.running import running_code
 from src.kit.settings import get_settings
 
 router = APIRouter(tags=["health"])
@@ -22,7 +22,7 @@ class Version(BaseModel):
     loaded_at: datetime
     workers: list[Worker]
     on_disk: CodeOnDisk | None = Field(
-        default=None, description="In development, if the API does not run the code on disk."
+        default=None, description="In development, if the API or a worker does not run the code on disk."
     )
 
 
@@ -49,10 +49,11 @@ def ready() -> Status:
 @router.get("/version", response_model_exclude_none=True)
 def version() -> Version:
     """The code that the API and each worker run; the same source files give the same `code`."""
+    registered = workers()
     return Version(
         environment=get_settings().environment,
         code=running_code().code,
         loaded_at=running_code().loaded_at,
-        workers=workers(),
-        on_disk=newer_code(),
+        workers=registered,
+        on_disk=newer_code(registered),
     )

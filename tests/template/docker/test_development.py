@@ -2,10 +2,12 @@
 
 import copy
 import os
+import shutil
 import signal
 
 import pytest
 
+from src.reload.fingerprint import fingerprint
 from tests.conftest import wait_until
 from tests.template.docker import engine
 from tests.template.running import Running, edit, replace
@@ -119,6 +121,25 @@ def test_what_the_containers_write_belongs_to_the_user_of_the_host(development: 
     owner = (logs / "somebody").stat()
     logs.chmod(mode)
     assert (owner.st_uid, owner.st_gid) == (4321, 4321)
+
+
+def test_make_live_waits_for_what_was_saved_and_names_what_only_the_worker_cannot_load(
+    development: Running,
+) -> None:
+    source = development.folder / "src"
+    for number in range(3):
+        edit(source / "progress_manager.py", f"# {number}\n")
+        said = development.make("live")
+        version = development.get("/version")
+        assert {version["code"], *(w["code"] for w in version["workers"] if not w["leaving"])} == {
+            fingerprint(source)
+        }, said
+    (source / "broken").mkdir()
+    (source / "broken" / "jobs.py").write_text("1 / 0\n")
+    said = development.make_refused("live")
+    assert "Broken: worker: src/broken/jobs.py:1: ZeroDivisionError: division by zero" in said
+    shutil.rmtree(source / "broken")
+    development.make("live")
 
 
 def test_ctrl_c_stops_everything(development: Running) -> None:
