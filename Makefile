@@ -35,6 +35,7 @@ db-reset: ## Empty the development database, and let the migrations make it agai
 shell: ## Open a Python prompt with a session, the models and the settings: ARGS="-c '…'"
 psql: ## Open psql, natively sqlite3, in the stack's database: ARGS="-c 'select 1'"
 redis-cli: ## Open redis-cli in the stack's Redis: ARGS="info memory"
+doctor: ## Find what is wrong with this clone and its machine, with the fix
 schedule: ## Show what the schedules in the code run next
 new: ## Turn this clone into your own service: NAME="Order Service"
 update: ## Merge what is new in the template: FROM=url-or-folder

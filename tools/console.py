@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 WITHOUT_MAKE = "CALLED_WITHOUT_MAKE"
 """A variable that `tools` sets if it was called directly, for its own processes."""
@@ -11,6 +11,14 @@ WITHOUT_MAKE = "CALLED_WITHOUT_MAKE"
 
 class ToolError(Exception):
     """A problem that the reader can solve: one plain sentence, shown without a traceback."""
+
+
+class Problem(NamedTuple):
+    """What `make doctor` has found; the level is FIX, which is a failure, note or ok."""
+
+    text: str
+    fix: str = ""
+    level: str = "FIX"
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

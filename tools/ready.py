@@ -39,10 +39,10 @@ def announce(port: int, gone: Callable[[], bool]) -> None:
 
 def _problem(port: int) -> str | None:
     try:
-        status, body = _get(port, "/health/ready")
+        status, body = get(port, "/health/ready")
         if status != 200:
             return f"/health/ready answers {status}: {body.decode(errors='replace')[:500]}"
-        status, body = _get(port, "/version")
+        status, body = get(port, "/version")
         if status == 200 and json.loads(body).get("workers") == []:
             return "no worker has reported yet"
     except (OSError, http.client.HTTPException) as error:
@@ -50,7 +50,12 @@ def _problem(port: int) -> str | None:
     return None
 
 
-def _get(port: int, path: str) -> tuple[int, bytes]:
+def get(port: int, path: str) -> tuple[int, bytes]:
+    """The status and the body that the API answers.
+
+    Raises:
+        OSError, http.client.HTTPException: it does not.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         # Production requires it, development ignores it.

@@ -13,6 +13,7 @@ from functools import partial
 from tools import (
     backup,
     docker,
+    doctor,
     inside,
     pidfile,
     project,
@@ -174,7 +175,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
-    "down": down, "logs": logs, "live": live, "migration": migration,
+    "down": down, "logs": logs, "live": live, "doctor": doctor.doctor, "migration": migration,
     "migrate": partial(inside.in_stack, inside.UPGRADE), "db-reset": db_reset,
     "schedule": partial(inside.in_stack, ["src.kit.queue.upcoming"]),
     "shell": prompts.shell, "psql": prompts.psql, "redis-cli": prompts.redis_cli,

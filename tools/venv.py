@@ -22,10 +22,9 @@ def ensure() -> Path:
     Raises:
         ToolError: it could not be made; the reason is printed above the message.
     """
-    stamp = _stamp()
     if not _works():
         _create()
-    elif _STAMP.is_file() and _STAMP.read_text() == stamp:
+    elif is_current():
         return PYTHON
     _STAMP.unlink(missing_ok=True)
     tool = "uv" if shutil.which("uv") else "pip"
@@ -36,8 +35,13 @@ def ensure() -> Path:
         pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         install = [*pip, "--require-hashes", "-r", str(_LOCK)]
     _run(install, "Installing the packages failed: check the network and the lines above, then try again.")
-    _STAMP.write_text(stamp)
+    _STAMP.write_text(_stamp())
     return PYTHON
+
+
+def is_current() -> bool:
+    """Whether it holds what the lock pins."""
+    return _STAMP.is_file() and _STAMP.read_text() == _stamp()
 
 
 def _stamp() -> str:
