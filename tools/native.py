@@ -9,6 +9,7 @@ from tools.processes import Process, ProcessManager
 from tools.redis_binary import find_redis, redis_command
 
 _HOST = "127.0.0.1"
+_SQLITE = "sqlite:///data/app.db"
 
 
 def main(target: str) -> int:
@@ -43,8 +44,7 @@ def _run(target: str) -> int:
     job_timeout = environment.get("JOB_TIMEOUT", "")
     grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)
     manager = ProcessManager(processes, cwd=project.ROOT, environment=environment, grace=grace)
-    waiting = threading.Thread(target=ready.announce, args=(port, lambda: manager.stopping), daemon=True)
-    waiting.start()
+    threading.Thread(target=ready.announce, args=(port, lambda: manager.stopping), daemon=True).start()
     return manager.run()
 
 
@@ -56,6 +56,9 @@ def native_environment(target: str) -> dict[str, str]:
         RQ_WORKER_AUTORELOAD="false" if target == "prod" else "true",
         UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="3",
         LOG_DIR="logs",
+        # See src/reload/environment.py.
+        RELOAD_ENV_FIXED="API_PORT REDIS_URL RQ_WORKER_CHECK_INTERVAL RQ_WORKER_MAX_RESTARTS SERVER",
+        RELOAD_ENV_DEFAULTS=f"LOG_LEVEL=debug DATABASE_URL={_SQLITE}",
     )
     if target == "dev" and not environment.get("LOG_LEVEL"):
         environment["LOG_LEVEL"] = "debug"
@@ -63,7 +66,7 @@ def native_environment(target: str) -> dict[str, str]:
         environment["ALLOW_SQLITE"] = "true"
         if not environment.get("API_KEYS"):
             environment.setdefault("API_KEYS_FILE", str(project.SECRETS / secret_files.API_KEYS))
-    environment["DATABASE_URL"] = environment.get("DATABASE_URL") or "sqlite:///data/app.db"
+    environment["DATABASE_URL"] = environment.get("DATABASE_URL") or _SQLITE
     return environment
 
 

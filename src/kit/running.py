@@ -15,7 +15,7 @@ class RunningCode(NamedTuple):
     """The code that this process has loaded."""
 
     code: str
-    """Fingerprint of all `.py` files in `src` when they were loaded."""
+    """Fingerprint of the source in `src` when it was loaded."""
     loaded_at: datetime
 
 

@@ -10,10 +10,10 @@ from .tree import scan
 
 
 def fingerprint(directory: Path | str, loaded: Mapping[str, bytes] | None = None) -> str:
-    """Twelve hexadecimal digits that identify all `.py` files below a directory, the same in every process.
+    """Twelve hexadecimal digits that identify all source below a directory, the same in every process.
 
-    Only paths and contents count. Hidden directories and caches are left out. Files of which `loaded`
-    has the SHA-256, by path, count as they were loaded.
+    Only paths and contents count. Source is what `CodeChangeMonitor` watches by default. Files of which
+    `loaded` has the SHA-256, by path, count as they were loaded.
     """
     root = os.path.realpath(directory)
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from .events import are_likely, read_events
-from .tree import RACY_NS, Signature, is_python, is_skipped, scan, signature
+from .tree import RACY_NS, Signature, is_skipped, is_source, is_written, scan, signature
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ GRACE = 1.0
 
 
 class CodeChangeMonitor:
-    """Calls back when `.py` files below a directory change: new, saved, renamed or deleted.
+    """Calls back when source below a directory changes (`tree.is_source`): new, saved, renamed or deleted.
 
     A daemon thread scans the modification times, which works on every kind of mount and always has the last
     word. File events are a hint to look now:
@@ -44,7 +44,7 @@ class CodeChangeMonitor:
         watch_dir: Path | str,
         on_change: Callable[[list[str]], None],
         check_interval: float = 2.0,
-        is_code: Callable[[str], bool] = is_python,
+        is_code: Callable[[str], bool] = is_source,
     ) -> None:
         """Watch a directory once `start` is called.
 
@@ -52,7 +52,7 @@ class CodeChangeMonitor:
             watch_dir: the folder of the code.
             on_change: called in the monitor's thread with the changed files, relative to `watch_dir`, sorted.
             check_interval: seconds between two scans of the modification times.
-            is_code: whether the file at a path counts as code.
+            is_code: whether the file at a path counts as source.
         """
         self._root = os.path.realpath(watch_dir)
         self._on_change = on_change
@@ -162,7 +162,8 @@ class CodeChangeMonitor:
         return changed
 
     def _is_watched(self, path: str) -> bool:
-        return not any(is_skipped(name) for name in Path(path).relative_to(self._root).parts)
+        is_skipped_below = any(is_skipped(name) for name in Path(path).relative_to(self._root).parts)
+        return not is_skipped_below and not is_written(path, self._root)
 
     def _is_directory(self, path: str) -> bool:
         """Whether a path is a directory, or was one before it was deleted."""

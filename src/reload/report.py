@@ -76,11 +76,9 @@ class Report:
 
     def _names(self, paths: list[str]) -> str:
         """The first few paths, each relative to the watched folder that it is in."""
+        below = [os.path.join(root, "") for root in (*self._roots, os.getcwd())]
         names = [
-            Path(path).relative_to(root).as_posix()
-            for path in paths
-            for root in self._roots
-            if path.startswith(os.path.join(root, ""))
+            path[max((len(each) for each in below if path.startswith(each)), default=0) :] for path in paths
         ]
         shown = ", ".join(names[:NAMES_SHOWN])
         return f"{shown} and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else shown

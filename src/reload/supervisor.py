@@ -18,7 +18,7 @@ from .inbox import Inbox
 from .launcher import Launcher
 from .protocol import REFUSED, REPEATED_SIGNAL, Order
 from .report import Report
-from .tree import is_python
+from .tree import is_source
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Supervisor:
         check_interval: float = 2.0,
         max_restarts: int = 10,
         import_timeout: float = 30.0,
-        is_code: Callable[[str], bool] = is_python,
+        is_code: Callable[[str], bool] = is_source,
         say_changes: Callable[[list[str]], None] | None = None,
         on_problem: Callable[[str, str], None] | None = None,
         noun: str = "worker",
@@ -56,7 +56,7 @@ class Supervisor:
             check_interval: seconds between two scans of the files, see `CodeChangeMonitor`.
             max_restarts: how many times in a row a generation that dies is replaced.
             import_timeout: seconds that loading the code may take.
-            is_code: whether the file at a path counts as code.
+            is_code: whether the file at a path counts as source.
             say_changes: logs the paths of changed files in words of the caller's own.
             on_problem: called in a thread when code can't be loaded, with the fingerprint of the first folder
                 and the reason with file and line; with two empty texts once it can.
@@ -67,7 +67,7 @@ class Supervisor:
         self._launcher = Launcher()
         self._order = Order(target, arguments, tuple(roots), import_timeout, self._launcher.cache)
         self._checkpoints = Checkpoints(self._launcher)
-        self._environment = Environment(noun)
+        self._environment = Environment()
         self._report = Report(roots, self._launcher.cache, say_changes, on_problem)
         self._inbox = Inbox(roots, check_interval, is_code, self._change, self._stop)
         self._burst = Burst()
@@ -109,8 +109,8 @@ class Supervisor:
         """Wait for a signal, a change, a message from a generation, or the next thing that is due."""
         hangs_at = self._candidate.hangs_at if self._candidate else None
         times = (self._start_at, self._burst.rest_expected, self._checkpoints.rehearse_at, hangs_at)
-        due = [when for when in times if when is not None]
-        timeout = max(min(due) - time.monotonic(), 0) if due else None
+        due = [self._environment.look_at, *(when for when in times if when is not None)]
+        timeout = max(min(due) - time.monotonic(), 0)
         connections = [child.connection for child in self._children]
         heard = wait([self._inbox.fileno(), *self._checkpoints.announcements, *connections], timeout)
         if any(announcements in heard for announcements in self._checkpoints.announcements):
@@ -122,6 +122,8 @@ class Supervisor:
     def _keep_time(self) -> None:
         """Take what is in the inbox, and do what is due."""
         self._inbox.take()
+        if _is_due(self._environment.look_at) and (changed := self._environment.look()):
+            self._change(changed)
         if _is_due(self._start_at):
             self._start()
         if self._candidate and _is_due(self._candidate.hangs_at):

@@ -1,4 +1,4 @@
-"""Which files are code: every `.py` file below a directory, found with one pass of `os.scandir`."""
+"""Which files below a directory are source: code, and data by its suffix."""
 
 import os
 import stat
@@ -7,6 +7,16 @@ from typing import NamedTuple
 
 SKIPPED = frozenset({"__pycache__", "node_modules", "venv"})
 """Directories that are skipped, in addition to the hidden ones (`.git`, `.venv`)."""
+
+WRITTEN = frozenset({"logs", "media", "tmp", "uploads"})
+"""Directories in which only code is source: the program itself writes the rest."""
+
+DATA = frozenset((
+    ".cfg", ".css", ".csv", ".graphql", ".htm", ".html", ".ini", ".j2", ".jinja", ".jinja2", ".js", ".json",
+    ".jsonl", ".mako", ".md", ".prompt", ".sql", ".svg", ".tmpl", ".toml", ".tsv", ".txt", ".xml", ".yaml",
+    ".yml",
+))  # fmt: skip
+"""Suffixes of data that code reads when it is loaded, or shows: not those of databases, logs and pictures."""
 
 RACY_NS = 2_000_000_000
 """How old a file must be, in nanoseconds, for its time to prove that it is unchanged: the coarsest file clock
@@ -21,10 +31,16 @@ def is_skipped(name: str) -> bool:
     return name.startswith(".") or name in SKIPPED
 
 
-def is_python(path: str) -> bool:
-    """Whether this is the path of a Python file, and not of a hidden one that an editor is writing."""
+def is_source(path: str) -> bool:
+    """Whether a file of this name counts: code or data, not hidden as what an editor writes, no README."""
     name = path.rpartition(os.sep)[2]
-    return name.endswith(".py") and not name.startswith(".")
+    suffix = os.path.splitext(name)[1]
+    return (suffix == ".py" or suffix in DATA) and not name.startswith((".", "README"))
+
+
+def is_written(path: str, root: str) -> bool:
+    """Whether the program itself has probably written a file below `root`."""
+    return not path.endswith(".py") and not WRITTEN.isdisjoint(path[len(root) :].split(os.sep)[:-1])
 
 
 def signature(status: os.stat_result) -> Signature:
@@ -40,15 +56,15 @@ class Scan(NamedTuple):
     """Directories that are there but could not be read: nothing is known about what is below them."""
 
 
-def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
-    """Find every file of code below `root`.
+def scan(root: str, is_code: Callable[[str], bool] = is_source) -> Scan:
+    """Find every file below `root` that counts as source.
 
     Symbolic links to directories are followed if they lead out of `root`, each target once; those that stay
     inside lead to what is scanned anyway. What disappears during the scan is left out.
 
     Args:
         root: a real path (`os.path.realpath`).
-        is_code: whether the file at a path counts as code.
+        is_code: whether the file at a path counts as source.
     """
     found = Scan({}, [])
     linked: set[str] = set()
@@ -58,7 +74,8 @@ def scan(root: str, is_code: Callable[[str], bool] = is_python) -> Scan:
         try:
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    if (is_code(entry.path) and _is_file(entry, found.files)) or is_skipped(entry.name):
+                    is_wanted = is_code(entry.path) and not is_written(entry.path, root)
+                    if (is_wanted and _is_file(entry, found.files)) or is_skipped(entry.name):
                         continue
                     if _should_enter(entry, root, linked):
                         pending.append(entry.path)

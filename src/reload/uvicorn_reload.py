@@ -12,6 +12,7 @@ from uvicorn._ansi import style
 from uvicorn.supervisors.watchfilesreload import FileFilter
 
 from .supervisor import Supervisor
+from .tree import DATA
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -19,8 +20,9 @@ logger = logging.getLogger("uvicorn.error")
 class HandOverReload:
     """A replacement for uvicorn's `ChangeReload`: the same arguments, log lines and file filters.
 
-    A change has a different effect: the next generation loads the code and starts first, and only then does
-    the one before it stop accepting, finish its requests and exit. Broken code changes nothing.
+    Data that code reads counts, too (`tree.DATA`). A change has a different effect: the next generation loads
+    the code and starts first, and only then does the one before it stop accepting, finish its requests and
+    exit. Broken code changes nothing.
     """
 
     def __init__(
@@ -39,7 +41,8 @@ class HandOverReload:
         self._config = config
         self._sockets = sockets
         self._filter = FileFilter(config)
-        self._filter.includes += ["*.css", "*.html", "*.js", "*.svg"]  # pages change with them
+        self._filter.includes += [f"*{suffix}" for suffix in DATA]
+        self._filter.excludes.append("README*")
 
     def run(self) -> None:
         """Serve until a signal ends it.

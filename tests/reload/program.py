@@ -68,12 +68,13 @@ class Program:
         scratch.write_text(content)
         scratch.replace(path)
 
-    def start(self, options: str = "{}") -> None:
-        """Start the supervisor; `options` are its keyword arguments as JSON."""
+    def start(self, options: str = "{}", **variables: str) -> None:
+        """Start the supervisor; `options` are its keyword arguments as JSON, `variables` more environment."""
         environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
             "RELOAD_TEST": self._mark,
             "PYTHONUNBUFFERED": "1",
+            **variables,
         }
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

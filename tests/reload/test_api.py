@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -295,13 +296,17 @@ def test_an_error_before_serving_keeps_the_last_good_code(api: Api) -> None:
     assert api.output().count("prepared") == 1, "a rehearsal prepares nothing"
 
 
-def test_only_what_uvicorn_would_watch_counts(tmp_path: Path) -> None:
-    with running(tmp_path, "--reload-include", "*.toml", "--reload-exclude", "skipped_*.py") as api:
-        (tmp_path / "web" / "skipped_one.py").write_text("")
-        (tmp_path / "web" / "notes.txt").write_text("")
-        (tmp_path / "web" / "settings.toml").write_text("")
-        wait_until(lambda: "CODE CHANGED" in api.output(), 20, "a hand-over")
-        assert "detected changes in 'web/settings.toml'. Reloading" in api.output()
+def test_only_what_uvicorn_would_watch_counts_and_data(tmp_path: Path) -> None:
+    options = ("--reload-include", "*.conf", "--reload-exclude", "skipped_*.py", "--reload-exclude", "*.md")
+    with running(tmp_path, *options) as api:
+        for name in ("skipped_one.py", "notes.log", "notes.md", "README.txt"):
+            (tmp_path / "web" / name).write_text("")
+        for count, name in enumerate(("settings.conf", "page.html"), start=1):
+            (tmp_path / "web" / name).write_text("")
+            wait_until(
+                partial(lambda count: api.output().count("CODE CHANGED") == count, count), 20, "a hand-over"
+            )
+            assert f"detected changes in 'web/{name}'. Reloading" in api.output()
         assert "skipped_one" not in api.output()
 
 

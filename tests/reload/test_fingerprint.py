@@ -64,7 +64,7 @@ def test_any_change_of_code_changes_it(tree: Path, change: object) -> None:
 def test_what_is_not_code_does_not_count(tree: Path) -> None:
     before = fingerprint(tree)
     (tree / "main.py").touch()
-    (tree / "data.txt").touch()
+    (tree / "data.log").touch()
     for name in ("__pycache__", ".git", ".venv", "node_modules"):
         (tree / name).mkdir()
         (tree / name / "module.py").touch()

@@ -112,7 +112,7 @@ def test_it_reports_each_kind_of_change(watched: Watched, kind: str) -> None:
 def test_it_reports_code_only(watched: Watched) -> None:
     (watched.root / "main.py").touch()
     (watched.root / "package" / "part.py").write_text("B = 1\n")
-    (watched.root / "notes.txt").write_text("not code")
+    (watched.root / "notes.log").write_text("not code")
     for name in ("__pycache__", ".git", ".venv", "node_modules"):
         (watched.root / name).mkdir()
         (watched.root / name / "module.py").write_text("D = 1\n")

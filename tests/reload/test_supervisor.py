@@ -182,14 +182,6 @@ def test_a_save_during_a_hand_over_is_not_missed(program: Program) -> None:
     assert program.said("working")[-1][0] == "3"
 
 
-def test_a_changed_env_file_is_reported_at_the_next_save(running: Program) -> None:
-    (running.folder / ".env").write_text("A=1\n")
-    for version in (2, 3):
-        running.save("version.py", f"VERSION = {version}\n")
-        running.wait_for("working", version)
-    assert running.log.count("WARNING .env has changed: restart the worker to load it") == 1
-
-
 def test_touching_a_file_changes_nothing(running: Program) -> None:
     (running.folder / "pkg" / "version.py").touch()
     running.save("main.py", MAIN)

@@ -32,8 +32,8 @@ DATA = "redis postgres"
 LASTING = f"fastapi rqworker {DATA}"
 EVERY = f"{OURS} {DATA}"
 ORDER = (
-    "<<", "image", "build", "entrypoint", "command", "init", "user", "environment", "secrets", "volumes",
-    "ports", "networks", "network_mode", "depends_on", "healthcheck", "stop_grace_period",
+    "<<", "image", "build", "develop", "entrypoint", "command", "init", "user", "environment", "secrets",
+    "volumes", "ports", "networks", "network_mode", "depends_on", "healthcheck", "stop_grace_period",
     "restart", "shm_size", "deploy", "logging", "read_only", "tmpfs", "cap_drop", "cap_add", "security_opt",
 )  # fmt: skip
 DEVELOPMENT_COMMAND = (
@@ -190,11 +190,22 @@ def test_development_mounts_the_code_and_the_log_folder_as_the_user_of_the_host(
     expected = {f"./{name}": f"/app/{name}" for name in ("src", "migrations", "logs")}
     rendered = render("development", HOST_UID="1234", HOST_GID="5678")["services"]
     for name in OURS.split():
-        mounts = [mount for mount in rendered[name]["volumes"] if mount["target"] != "/run/secrets"]
+        (project,) = (mount for mount in rendered[name]["volumes"] if mount["target"] == "/project")
+        assert (project["source"], project["read_only"]) == (str(ROOT), True), "for .env"
+        mounts = [mount for mount in rendered[name]["volumes"] if mount["target"] not in ("/project", "/run/secrets")]
         found = {f"./{Path(mount['source']).relative_to(ROOT)}": mount["target"] for mount in mounts}
         assert found == expected, name
         assert all(mount["type"] == "bind" and not mount.get("read_only") for mount in mounts)
         assert rendered[name]["user"] == "1234:5678"
+
+
+def test_a_change_in_env_of_what_compose_reads_is_named() -> None:
+    used = {name for path in (BASE, DEV) for name in re.findall(r"(?<!\$)\$\{([A-Z_]+)", path.read_text())}
+    in_production = {"GUNICORN_CONFIG"}  # its command has another one in development
+    for name in ("fastapi", "rqworker"):
+        environment = services("development")[name]["environment"]
+        with_default = {pair.partition("=")[0] for pair in environment["RELOAD_ENV_DEFAULTS"].split()}
+        assert used - in_production - with_default <= set(environment["RELOAD_ENV_FIXED"].split())
 
 
 @pytest.mark.parametrize("form", PRODUCTION_LIKE)

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,11 +25,12 @@ MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
 class Stack:
     """A running `make dev` or `make prod`."""
 
-    def __init__(self, tree: Path, log: Path, target: str) -> None:
+    def __init__(self, tree: Path, log: Path, target: str, **variables: str) -> None:
         self.tree, self.log, self.port = tree, log, free_port()
         environment = {name: value for name, value in os.environ.items() if name not in MAKE_VARIABLES}
         for name in ("REDIS_URL", "REDIS_PASSWORD", "DATABASE_URL", "DATABASE_PASSWORD"):
             environment.pop(name, None)
+        environment |= variables
         self.make = subprocess.Popen(
             ["make", target, "RUNTIME=native", f"API_PORT={self.port}"],
             cwd=tree, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT,
@@ -64,13 +66,18 @@ class Stack:
         made = subprocess.run(command, cwd=self.tree, capture_output=True, text=True, check=True)
         return made.stdout.strip()
 
+    def get(self, path: str) -> Any:
+        """The JSON that a path answers, None if there is no answer."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+            connection.request("GET", path, headers={"X-API-Key": self.key})
+            return json.load(connection.getresponse())
+        except (http.client.HTTPException, OSError):
+            return None
+
     def codes(self) -> set[str]:
         """The fingerprints of the code of the API and of each worker that is not about to leave."""
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            connection.request("GET", "/version", headers={"X-API-Key": self.key})
-            version = json.load(connection.getresponse())
-        except (http.client.HTTPException, OSError):
+        if not (version := self.get("/version")):
             return set()
         return {version["code"], *(worker["code"] for worker in version["workers"])}
 
@@ -90,15 +97,22 @@ class Stack:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
-    """Starts the stack in a copy of this tree, in a path with spaces."""
+def tree(tmp_path: Path) -> Path:
+    """A copy of this tree, in a path with spaces."""
     tree = tmp_path / "a path with spaces"
     copy_repository(tree)
-    share_environment(tree)
+    return tree
+
+
+@pytest.fixture
+def start(tree: Path, tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+    """Starts the stack in the copy."""
     stacks: list[Stack] = []
 
-    def start(target: str) -> Stack:
-        stacks.append(Stack(tree, tmp_path / f"{target}-{len(stacks)}.log", target))
+    def start(target: str, **variables: str) -> Stack:
+        if not (tree / ".venv").exists():
+            share_environment(tree)
+        stacks.append(Stack(tree, tmp_path / f"{target}-{len(stacks)}.log", target, **variables))
         return stacks[-1]
 
     yield start
@@ -109,7 +123,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Stack]]:
 
 
 def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind(
-    start: Callable[[str], Stack], tmp_path: Path
+    start: Callable[..., Stack], tmp_path: Path
 ) -> None:
     stack = start("dev")
     stack.wait_until_ready()
@@ -150,7 +164,7 @@ def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind
     assert last_of_worker < redis_stops, "the worker may need Redis until its end"
 
 
-def test_production_does_not_reload_and_make_down_stops_it(start: Callable[[str], Stack]) -> None:
+def test_production_does_not_reload_and_make_down_stops_it(start: Callable[..., Stack]) -> None:
     stack = start("prod")
     stack.wait_until_ready()
     assert "not a deployment" in stack.output()
@@ -172,7 +186,7 @@ def test_production_does_not_reload_and_make_down_stops_it(start: Callable[[str]
 
 
 @pytest.mark.slow
-def test_one_that_ends_ends_all(start: Callable[[str], Stack]) -> None:
+def test_one_that_ends_ends_all(start: Callable[..., Stack]) -> None:
     stack = start("dev")
     stack.wait_until_ready()
     stack.child("src.rq_worker").kill()
@@ -182,8 +196,36 @@ def test_one_that_ends_ends_all(start: Callable[[str], Stack]) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_runner_takes_its_processes_along(start: Callable[[str], Stack]) -> None:
+def test_a_killed_runner_takes_its_processes_along(start: Callable[..., Stack]) -> None:
     stack = start("dev")
     stack.wait_until_ready()
     stack.runner().kill()
     stack.wait_until_gone()
+
+
+def add_setting_to_title(tree: Path, code: str) -> None:
+    """Have the title of the API's description say something else."""
+    main = tree / "src" / "main.py"
+    main.write_text(re.sub(r'title="[^"]+"', f"title={code}", main.read_text()))
+
+
+def test_a_changed_env_file_reaches_api_and_worker(tree: Path, start: Callable[..., Stack]) -> None:
+    (tree / ".env").write_text("MAX_UPLOAD_MB=7\n")
+    add_setting_to_title(tree, 'f"{get_settings().max_upload_mb} {get_settings().job_retries}"')
+    main = tree / "src" / "main.py"
+    main.write_text(main.read_text().replace("\napp", "from src.settings import get_settings\n\napp", 1))
+    stack = start("dev", JOB_RETRIES="4")
+    stack.wait_until_ready()
+
+    def title_is(text: str) -> None:
+        wait_until(lambda: (stack.get("/openapi.json") or {"info": {}})["info"].get("title") == text, 30)
+
+    title_is("7 4")
+    (tree / ".env").write_text("MAX_UPLOAD_MB=8\nJOB_RETRIES=5\nAPI_PORT=1\nLOG_LEVEL=warning\n")
+    title_is("8 4")
+    for name in ("api", "worker"):
+        for message in ("API_PORT in .env is read at the start only", "JOB_RETRIES in .env changes nothing"):
+            assert re.search(rf"^{name} .*{message}", stack.output(), re.MULTILINE), (name, message)
+    (tree / ".env").write_text("")
+    title_is("50 4")
+    wait_until(lambda: stack.output().count("Code change detected: .env") == 2, 30, "the worker's line")

@@ -69,6 +69,26 @@ def test_a_syntax_error_ends_neither_worker_nor_api_and_mending_it_brings_the_ne
     assert engine.started_at(development, "rqworker") == containers, "the container went on"
 
 
+def test_a_changed_env_file_reaches_api_and_worker(development: Running) -> None:
+    def is_refused() -> bool:
+        response = development.request("GET", "/openapi.json")
+        return response is not None and response.status_code == 400
+
+    assert not is_refused()
+    before, containers = len(development.output()), engine.started_at(development, "fastapi")
+    env_file = development.folder / ".env"
+    good = edit(env_file, "ALLOWED_HOSTS=example.com\nRQ_QUEUES=high,low\nLOG_LEVEL=info\nHOST_UID=1\n")
+    wait_until(is_refused, 180, "another host name")
+    development.wait_for_line("Listening on high, low...", after=before)
+    development.wait_for_line(
+        "HOST_UID in .env is read at the start only: run `make dev` again", after=before
+    )
+    replace(env_file, good)
+    wait_until(lambda: not is_refused(), 180, "the usual host names")
+    development.wait_for_line("Listening on high, default, low...", after=before)
+    assert engine.started_at(development, "fastapi") == containers, "the container went on"
+
+
 def test_a_new_migration_is_applied_and_one_that_fails_changes_nothing(development: Running) -> None:
     versions = development.folder / "migrations" / "versions"
     known = set(versions.glob("*.py"))
