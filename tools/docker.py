@@ -98,7 +98,7 @@ def dev(environment: Mapping[str, str]) -> int:
         signal.signal(getattr(signal, name), lambda number, _frame: received.append(number))
     override = _GUNICORN if environment.get("SERVER") == "gunicorn" else None
     renew_password(compose)
-    up = compose.start("up", "--build", "--remove-orphans", override=override)
+    up = compose.start("up", "--build", "--watch", "--remove-orphans", override=override)
     done = threading.Event()
     threading.Thread(target=ready.announce, args=(port, done.is_set), daemon=True).start()
     while not received:

@@ -1,14 +1,19 @@
 """The stack as processes of this machine: API, worker, migration and Redis, with SQLite. Runs in `.venv`."""
 
+import contextlib
 import sys
 import threading
+import time
+import tomllib
+from collections.abc import Callable
 
-from tools import clones, pidfile, project, ready, secret_files
+from tools import clones, pidfile, project, ready, secret_files, venv
 from tools.console import ToolError, say
 from tools.processes import Process, ProcessManager
 from tools.redis_binary import find_redis, redis_command
 
 _HOST = "127.0.0.1"
+_LOOK_INTERVAL = 0.5  # seconds
 _SQLITE = "sqlite:///data/app.db"
 
 
@@ -45,7 +50,39 @@ def _run(target: str) -> int:
     grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)
     manager = ProcessManager(processes, cwd=project.ROOT, environment=environment, grace=grace)
     threading.Thread(target=ready.announce, args=(port, lambda: manager.stopping), daemon=True).start()
+    if target == "dev":
+        threading.Thread(target=keep_installed, args=(lambda: manager.stopping,), daemon=True).start()
     return manager.run()
+
+
+def keep_installed(gone: Callable[[], bool]) -> None:
+    """Install other packages as soon as `pyproject.toml` or the lock asks for them; the reload loads them.
+
+    Args:
+        gone: whether the stack has ended, which ends this.
+    """
+    wanted, locked = _dependencies(), venv.LOCK.read_bytes()
+    while not gone():
+        time.sleep(_LOOK_INTERVAL)
+        with contextlib.suppress(OSError, tomllib.TOMLDecodeError):  # somebody is writing
+            now, now_locked = _dependencies(), venv.LOCK.read_bytes()
+            try:
+                if now != wanted:
+                    wanted = now
+                    say("pyproject.toml asks for other packages: pinning them, and the rest stays.")
+                    venv.pin()
+                elif now_locked != locked:
+                    locked = now_locked
+                    venv.install()
+                    say("Installed the packages.")
+            except ToolError as error:
+                say(f"{error}\nThe code that runs goes on with the packages that it has loaded.")
+
+
+def _dependencies() -> list[object]:
+    content = tomllib.loads((project.ROOT / "pyproject.toml").read_text("utf-8"))
+    names = ("dependencies", "optional-dependencies", "requires-python")
+    return [content.get("dependency-groups"), *(content.get("project", {}).get(name) for name in names)]
 
 
 def native_environment(target: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -152,21 +151,8 @@ def new() -> int:
 
 
 def lock() -> int:
-    """Pin the newest allowed versions of all packages, for every platform and Python."""
-    uv = ["uv"]
-    if not shutil.which("uv"):
-        python = str(venv.ensure())
-        if subprocess.run([python, "-m", "pip", "install", "--quiet", "uv"], check=False).returncode:
-            raise ToolError("Installing uv failed: the lines above say why.")
-        uv = [python, "-m", "uv"]
-    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade"]
-    options += ["--quiet", "--no-strip-extras", "--no-emit-index-url"]
-    options += ["--custom-compile-command", "make lock", "pyproject.toml"]
-    for name, extra in (("", []), ("-tracing", ["--extra", "tracing"]), ("-dev", ["--group", "dev"])):
-        command = [*uv, "pip", "compile", *options, *extra, "-o", f"requirements{name}.txt"]
-        if subprocess.run(command, cwd=project.ROOT, check=False).returncode:
-            raise ToolError("The packages could not be pinned: the lines above say why.")
-    say("Renewed requirements.txt, requirements-tracing.txt and requirements-dev.txt.")
+    """Pin the newest allowed versions of all packages."""
+    venv.pin("--upgrade")
     return 0
 
 

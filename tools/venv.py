@@ -1,4 +1,4 @@
-"""The virtual environment `.venv`, with exactly what `requirements-dev.txt` pins."""
+"""The virtual environment `.venv`, with exactly what `requirements-dev.txt` pins, and the pins themselves."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ from tools.project import ROOT
 
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-_LOCK = ROOT / "requirements-dev.txt"
+LOCK = ROOT / "requirements-dev.txt"
 _STAMP = VENV / "installed"
 
 
@@ -26,17 +26,46 @@ def ensure() -> Path:
         _create()
     elif is_current():
         return PYTHON
+    install()
+    return PYTHON
+
+
+def install() -> None:
+    """Install what the lock says; processes that run in the environment see by its stamp when that is done.
+
+    Raises:
+        ToolError: it did not work; what was installed before is probably still there.
+    """
+    stamp = _stamp()
     _STAMP.unlink(missing_ok=True)
     tool = "uv" if shutil.which("uv") else "pip"
     say(f"Installing the locked packages into .venv with {tool}: takes a minute or two the first time.")
     if tool == "uv":
-        install = ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(_LOCK)]
+        install = ["uv", "pip", "sync", "--quiet", "--require-hashes", "--python", str(PYTHON), str(LOCK)]
     else:
         pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        install = [*pip, "--require-hashes", "-r", str(_LOCK)]
-    _run(install, "Installing the packages failed: check the network and the lines above, then try again.")
-    _STAMP.write_text(_stamp())
-    return PYTHON
+        install = [*pip, "--require-hashes", "-r", str(LOCK)]
+    _run(install, "Installing the packages failed: check the network and these lines, then try again.")
+    _STAMP.write_text(stamp)
+
+
+def pin(*options: str) -> None:
+    """Pin the packages that `pyproject.toml` asks for, for every platform and Python, with options of uv.
+
+    Raises:
+        ToolError: it did not work.
+    """
+    uv = ["uv"]
+    if not shutil.which("uv"):
+        python = PYTHON if PYTHON.exists() else ensure()
+        _run([str(python), "-m", "pip", "install", "--quiet", "uv"], "Installing uv failed:")
+        uv = [str(python), "-m", "uv"]
+    options += ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url")
+    options += ("--quiet", "--no-strip-extras", "--custom-compile-command", "make lock", "pyproject.toml")
+    for name, extra in (("", []), ("-tracing", ["--extra", "tracing"]), ("-dev", ["--group", "dev"])):
+        command = [*uv, "pip", "compile", *options, *extra, "-o", f"requirements{name}.txt"]
+        _run(command, "The packages could not be pinned:")
+    say("Renewed requirements.txt, requirements-tracing.txt and requirements-dev.txt.")
 
 
 def is_current() -> bool:
@@ -46,7 +75,7 @@ def is_current() -> bool:
 
 def _stamp() -> str:
     # The path is part of it: the scripts of an environment break when it moves.
-    return hashlib.sha256(_LOCK.read_bytes() + str(VENV.resolve()).encode()).hexdigest()
+    return hashlib.sha256(LOCK.read_bytes() + str(VENV.resolve()).encode()).hexdigest()
 
 
 def _works() -> bool:
@@ -73,5 +102,6 @@ def _create() -> None:
 
 
 def _run(command: Sequence[str], failure: str) -> None:
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        raise ToolError(failure)
+    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ToolError(f"{failure}\n{done.stderr.strip()}")

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import site
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -26,6 +27,8 @@ class Environment:
     - RELOAD_ENV_FILE: the path of the file, by default `.env` in the working directory;
     - RELOAD_ENV_DEFAULTS, as `NAME=value …`: values that the file replaces, though they are not in it;
     - RELOAD_ENV_FIXED: names of variables that were read before this was made, so that they need a restart.
+
+    A tool that installs packages meanwhile empties `sys.prefix/installed`, and fills it anew when it is done.
     """
 
     def __init__(self) -> None:
@@ -36,6 +39,8 @@ class Environment:
         paths = sysconfig.get_paths()
         self._packages = {paths["purelib"], paths["platlib"], *site.getsitepackages()}
         self._known_packages = _stamps(self._packages)
+        self._installed = Path(sys.prefix, "installed")
+        self._known_installed = _content(self._installed)
         self._known_file = _stamps({self._file})
         self._values, _ = self._read()
         known = {*self._values.items(), *self._defaults.items()}
@@ -59,6 +64,9 @@ class Environment:
             values, is_good = self._read()
             if is_good and self._take(values):
                 changed.append(str(self._file))
+        if (installed := _content(self._installed)) and installed != self._known_installed:
+            self._known_installed = installed
+            changed.append(str(self._installed))
         self._is_stale = self._is_stale or bool(changed)
         return changed
 
@@ -110,6 +118,10 @@ def _stamps(paths: set[Path] | set[str]) -> dict[Path | str, tuple[int, ...]]:
     """Of those that exist, the modification time in nanoseconds, and more that shows a replacement."""
     status = {path: os.stat(path) for path in paths if os.path.exists(path)}
     return {path: (found.st_mtime_ns, found.st_ino, found.st_size) for path, found in status.items()}
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _parse(text: str) -> tuple[dict[str, str], str | None]:

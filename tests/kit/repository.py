@@ -27,3 +27,17 @@ def share_environment(target: Path) -> None:
     """Have a copy use the `.venv` of this repository: without it, `make` installs another."""
     if Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():
         (target / ".venv").symlink_to(ROOT / ".venv")
+
+
+def add_environment(folder: Path) -> None:
+    """Give a copy its own `.venv` with the packages of this repository's, so that `make` installs none."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=folder, check=True)
+    shared = Path(sys.executable).parent
+    (packages,) = folder.glob(".venv/lib/python*/site-packages")
+    (original,) = shared.parent.glob("lib/python*/site-packages")
+    (packages / "shared.pth").write_text(f"{original}\n")
+    for script in shared.iterdir():
+        if not (folder / ".venv" / "bin" / script.name).exists():
+            (folder / ".venv" / "bin" / script.name).symlink_to(script)
+    stamp = "from tools import venv; venv._STAMP.write_text(venv._stamp())"
+    subprocess.run([sys.executable, "-c", stamp], cwd=folder, check=True)

@@ -192,7 +192,8 @@ def test_development_mounts_the_code_and_the_log_folder_as_the_user_of_the_host(
     for name in OURS.split():
         (project,) = (mount for mount in rendered[name]["volumes"] if mount["target"] == "/project")
         assert (project["source"], project["read_only"]) == (str(ROOT), True), "for .env"
-        mounts = [mount for mount in rendered[name]["volumes"] if mount["target"] not in ("/project", "/run/secrets")]
+        others = ("/project", "/run/secrets")
+        mounts = [mount for mount in rendered[name]["volumes"] if mount["target"] not in others]
         found = {f"./{Path(mount['source']).relative_to(ROOT)}": mount["target"] for mount in mounts}
         assert found == expected, name
         assert all(mount["type"] == "bind" and not mount.get("read_only") for mount in mounts)

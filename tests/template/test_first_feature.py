@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.repository import add_environment
 from tests.template import docs
 from tests.template.running import Running
-from tests.template.service import add_environment
 
 BLOCK = re.compile(r"(?:^`([^`\n]+)`\n\n)?^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.repository import add_environment
 from tests.template.running import attempt, refused, run
-from tests.template.service import NAME, SLUG, add_environment, clone, commit, make_new
+from tests.template.service import NAME, SLUG, clone, commit, make_new
 
 PAGES = {"DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
 RENEWED = ("src/kit/", "src/reload/", "tools/", "tests/kit/", "tests/reload/", "tests/tools/")

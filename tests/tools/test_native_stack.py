@@ -1,13 +1,16 @@
 """`make dev` and `make prod` without Docker: the real commands, in a copy of this tree, with real signals."""
 
+import hashlib
 import http.client
 import json
 import os
 import re
 import signal
 import subprocess
+import threading
+import zipfile
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.kit.production_process import parse_lines
-from tests.kit.repository import copy_repository, share_environment
+from tests.kit.repository import add_environment, copy_repository, share_environment
 from tools.ports import free_port
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
@@ -229,3 +232,73 @@ def test_a_changed_env_file_reaches_api_and_worker(tree: Path, start: Callable[.
     (tree / ".env").write_text("")
     title_is("50 4")
     wait_until(lambda: stack.output().count("Code change detected: .env") == 2, 30, "the worker's line")
+
+
+def make_wheel(folder: Path, version: int) -> str:
+    """Make a package `template_probe` that holds its version; returns a line of a lock that asks for it."""
+    wheel = folder / f"template_probe-{version}-py3-none-any.whl"
+    info = f"template_probe-{version}.dist-info"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("template_probe.py", f"VERSION = {version}\n")
+        file.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: template-probe\nVersion: {version}\n"
+        )
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    return f"template-probe @ {wheel.as_uri()} --hash=sha256:{digest}\n"
+
+
+@pytest.mark.slow
+def test_a_changed_lock_is_installed_and_loaded_without_a_failed_request(
+    tree: Path, tmp_path: Path, start: Callable[..., Stack]
+) -> None:
+    add_environment(tree)
+    add_setting_to_title(tree, "probe()")
+    main = tree / "src" / "main.py"
+    probe = """
+
+def probe() -> str:
+    try:
+        import template_probe
+    except ImportError:
+        return "none"
+    return str(template_probe.VERSION)
+
+
+app"""
+    main.write_text(main.read_text().replace("\napp", probe, 1))
+    stack = start("dev")
+    stack.wait_until_ready()
+    titles: list[str | None] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.wait(0.02):
+            description = stack.get("/openapi.json")
+            titles.append(description and description["info"]["title"])
+
+    client = threading.Thread(target=ask)
+    client.start()
+    try:
+        lock = tree / "requirements-dev.txt"
+        pinned = lock.read_text()
+        for version in (1, 2):
+            lock.write_text(pinned + make_wheel(tmp_path, version))
+            wait_until(partial(lambda title: title in titles, str(version)), 120, stack.output()[-2000:])
+        broken = "template-probe @ file:///nowhere.whl --hash=sha256:" + "0" * 64 + "\n"
+        lock.write_text(pinned + broken)
+        wait_until(lambda: "Installing the packages failed" in stack.output(), 60, "the reason")
+        lock.write_text(pinned + make_wheel(tmp_path, 3))
+        wait_until(lambda: "3" in titles, 120, stack.output()[-2000:])
+    finally:
+        done.set()
+        client.join()
+    assert [title for number, title in enumerate(titles) if titles[number - 1] != title or not number] == [
+        "none",
+        "1",
+        "2",
+        "3",
+    ]
+    assert "nowhere.whl" in stack.output()
+    assert stack.output().count("Installing the packages failed") == 1

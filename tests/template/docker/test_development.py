@@ -162,6 +162,23 @@ def test_make_live_waits_for_what_was_saved_and_names_what_only_the_worker_canno
     development.make("live")
 
 
+def test_a_changed_lock_is_built_and_the_containers_are_replaced(development: Running) -> None:
+    lines = (development.folder / "requirements-dev.txt").read_text().partition("\niniconfig==")[2]
+    probe = ("python", "-c", "import importlib.util; print(importlib.util.find_spec('iniconfig'))")
+    services = ("fastapi", "rqworker")
+    before = {service: engine.started_at(development, service).keys() for service in services}
+    assert [development.inside(service, *probe).strip() for service in services] == ["None"] * 2
+    edit(development.folder / "requirements.txt", f"iniconfig=={lines.partition('    # via')[0]}")
+
+    def are_replaced() -> bool:
+        now = {service: engine.started_at(development, service).keys() for service in services}
+        return all(now[service] and not now[service] & before[service] for service in services)
+
+    wait_until(are_replaced, 300, "other containers")
+    development.wait_for_code(workers=1)
+    assert all("ModuleSpec" in development.inside(service, *probe) for service in services)
+
+
 def test_ctrl_c_stops_everything(development: Running) -> None:
     # make itself ends by the signal once its command has ended.
     assert development.interrupt() in (0, 2, 130, -signal.SIGINT)
