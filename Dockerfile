@@ -3,9 +3,9 @@ FROM python:3.14-slim AS base
 RUN useradd --system --uid 10001 --no-create-home app \
     && python -m venv --without-pip /venv
 WORKDIR /app
-# Packages that are not in every image: `tracing`, or none.
+# Packages that are not in every image: `tracing`, `debug`, or none.
 ARG EXTRAS=""
-COPY requirements.txt requirements-tracing.txt ./
+COPY requirements.txt requirements-tracing.txt requirements-debug.txt ./
 # Only wheels, so that no compiler is needed; compiled to bytecode once here, not at every start.
 RUN --mount=type=cache,target=/root/.cache/pip \
     PYTHONDONTWRITEBYTECODE=1 pip --disable-pip-version-check --python /venv/bin/python install \

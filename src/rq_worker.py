@@ -64,12 +64,20 @@ def run_generation(generation: "Generation") -> None:
     configure_logging(get_settings(), role="rqworker")
     from src.kit.queue import startup
     from src.kit.readiness import wait_until_ready
+    from src.reload import debugger, editor
 
+    editor.load()
+    debugger.install()
     startup.load_code()
     generation.loaded()
     wait_until_ready()
     worker = startup.make_worker()
-    worker.on_working = generation.working
+
+    def on_working() -> None:
+        generation.working()
+        editor.connect()
+
+    worker.on_working = on_working
     worker.on_quiet = generation.quiet
     if generation.ready(worker.stop):
         worker.work(with_scheduler=True)

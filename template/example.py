@@ -94,7 +94,12 @@ def take_out_packages(tree: Path, project: str) -> None:
     for name in unneeded:
         text = re.sub(rf'(?m)^    "{name}\b[^"-]*",.*\n|"{name}\.\*", ', "", text)
     write(pyproject, text)
-    for lock in ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"):
+    for lock in (
+        "requirements.txt",
+        "requirements-tracing.txt",
+        "requirements-debug.txt",
+        "requirements-dev.txt",
+    ):
         edit(tree / lock, lambda text: locks.without(text, unneeded, project))
 
 

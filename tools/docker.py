@@ -91,7 +91,7 @@ class Compose:
 
 def dev(environment: Mapping[str, str]) -> int:
     """Run the development stack in the foreground; on a signal, stop it and remove its containers."""
-    compose = Compose("dev")
+    compose = Compose("dev", *(["debug"] if environment.get("DEBUGPY_SERVER") else []))
     port = _prepare(compose, environment, "dev")
     received: list[int] = []
     for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:

@@ -45,6 +45,10 @@ def _run(target: str) -> int:
     if target == "prod":
         say("This tries production on one machine with SQLite; it is not a deployment, which needs Docker.")
         say("ALLOW_SQLITE=true, since everything runs on this machine. `make -s api-key` prints its API key.")
+    if target == "dev":
+        from src.reload import terminal
+
+        terminal.offer(environment)
     # A running job may use all of its time.
     job_timeout = environment.get("JOB_TIMEOUT", "")
     grace = 30 + (int(job_timeout) if job_timeout.isdecimal() else 300)

@@ -40,6 +40,22 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
     return on_docker(project.environment())
 
 
+def debug() -> int:
+    """Run development, and let editors attach."""
+    api = os.environ.setdefault("DEBUGPY_SERVER", "127.0.0.1:5678")
+    worker = os.environ.setdefault("DEBUGPY_WORKER", "127.0.0.1:5679")
+    say(f"Editors can attach to the API at {api} and to the worker at {worker}: docs/DEBUGGING.md says how.")
+    return _start("dev", docker.dev)
+
+
+def attach() -> int:
+    """Show the prompts of the containers in this terminal."""
+    if runtime.docker_problem() or (compose := docker.Compose("dev")).running() != "development":
+        problem = "Nothing runs in development on Docker: start it with `make dev`"
+        raise ToolError(f"{problem}. Without Docker, the terminal of `make dev` itself shows the prompts.")
+    return compose.run("exec", "fastapi", "python", "-m", "src.reload.terminal")
+
+
 def _on_docker(command: Callable[[], int]) -> int:
     if problem := runtime.docker_problem():
         raise ToolError(
@@ -160,7 +176,8 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "new": new, "update": update.update,
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
-    "dev": partial(_start, "dev", docker.dev), "prod": partial(_start, "prod", docker.prod),
+    "dev": partial(_start, "dev", docker.dev), "debug": debug, "attach": attach,
+    "prod": partial(_start, "prod", docker.prod),
     "down": down, "logs": logs, "live": live, "doctor": doctor.doctor, "migration": migration,
     "migrate": partial(inside.in_stack, inside.UPGRADE), "db-reset": db_reset,
     "schedule": partial(inside.in_stack, ["src.kit.queue.upcoming"]),

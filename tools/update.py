@@ -15,7 +15,7 @@ from tools.project import ROOT
 RECORD = ".template"
 """The file that remembers what the service was made from."""
 
-LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-tracing.txt", "requirements-debug.txt", "requirements-dev.txt")
 
 # Never updated: the features of the service and their tests, its migrations and its README.
 _OWN = re.compile(

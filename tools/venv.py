@@ -62,10 +62,11 @@ def pin(*options: str) -> None:
         uv = [str(python), "-m", "uv"]
     options += ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url")
     options += ("--quiet", "--no-strip-extras", "--custom-compile-command", "make lock", "pyproject.toml")
-    for name, extra in (("", []), ("-tracing", ["--extra", "tracing"]), ("-dev", ["--group", "dev"])):
+    groups = [(f"-{name}", ["--group", name]) for name in ("debug", "dev")]
+    for name, extra in (("", []), ("-tracing", ["--extra", "tracing"]), *groups):
         command = [*uv, "pip", "compile", *options, *extra, "-o", f"requirements{name}.txt"]
         _run(command, "The packages could not be pinned:")
-    say("Renewed requirements.txt, requirements-tracing.txt and requirements-dev.txt.")
+    say("Renewed requirements.txt, and those for tracing, debug and dev.")
 
 
 def is_current() -> bool:

@@ -8,6 +8,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from . import editor
 from .burst import Burst
 from .checkpoints import Checkpoints
 from .child import Child
@@ -91,6 +92,7 @@ class Supervisor:
             78 when the program refused to start.
         """
         try:
+            editor.start_adapter(self._noun)
             self._inbox.open()
             self._start_at = time.monotonic()
             self._keep_time()

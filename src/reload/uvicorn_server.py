@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 import h11
 from uvicorn import Config, Server
 
+from . import debugger, editor
+from .pause import is_paused
+
 if TYPE_CHECKING:
     from .generation import Generation
 
@@ -43,6 +46,8 @@ def serve(
         outgoing: where to send them to the next one.
     """
     config.configure_logging()
+    editor.load()
+    debugger.install()
     config.load()
     generation.loaded()
     if before_serving := getattr(config.load_app(), "before_serving", None):
@@ -93,6 +98,7 @@ class HandOverServer(Server):
         await super().startup(sockets)
         self._loop.add_reader(self._incoming, self._take_over_connections)
         self._generation.working()
+        editor.connect()
 
     def _leave_soon(self) -> None:
         """Have the event loop call `_leave`; safe in threads and signal handlers."""
@@ -162,16 +168,19 @@ class HandOverServer(Server):
             transport.abort()  # closes this process' copy only: the connection lives on in the message
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is under way; streams that are still open after the grace period are closed."""
+        """Finish what is under way; streams that are still open after the grace period are closed.
+
+        The period is counted in steps: a pause at a breakpoint must not use it up.
+        """
         if not self._is_leaving:
             await super().shutdown(sockets)
             return
         for sock in sockets or []:
             sock.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
-                while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110  as uvicorn does
-                    await asyncio.sleep(UNSENT)
+        left: float = self.config.timeout_graceful_shutdown or float("inf")
+        while left > 0 and (self.server_state.connections or self.server_state.tasks):
+            await asyncio.sleep(UNSENT)
+            left -= 0 if is_paused() else UNSENT
         if self.server_state.connections or self.server_state.tasks:
             self.config.timeout_graceful_shutdown = 0  # what is left has used up its time
         await super().shutdown()

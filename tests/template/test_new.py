@@ -97,7 +97,9 @@ def test_no_link_and_no_command_leads_to_what_has_left(made: Path) -> None:
             assert not re.search(r"`make bench\b", text), name
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "requirements-tracing.txt", "requirements-debug.txt", "requirements-dev.txt"]
+)
 def test_the_locks_hold_what_is_needed_and_nothing_else(made: Path, lock: str) -> None:
     text = (made / lock).read_text()
     packages = set(re.findall(r"(?m)^([a-z0-9-]+)(?:\[[^\]]*\])?==", text))

@@ -13,6 +13,7 @@ def _pins(name: str) -> dict[str, str]:
 
 def test_development_has_the_versions_of_production() -> None:
     assert _pins("requirements.txt").items() <= _pins("requirements-dev.txt").items()
+    assert _pins("requirements.txt").items() <= _pins("requirements-debug.txt").items()
 
 
 def test_tracing_has_the_versions_of_production_and_of_development() -> None:
@@ -28,6 +29,7 @@ def test_every_dependency_is_pinned() -> None:
     for name, wanted in (
         ("requirements.txt", project["project"]["dependencies"]),
         ("requirements-tracing.txt", project["project"]["optional-dependencies"]["tracing"]),
+        ("requirements-debug.txt", project["dependency-groups"]["debug"]),
         ("requirements-dev.txt", project["dependency-groups"]["dev"]),
     ):
         assert {re.split(r"[\[;<>=~ ]", each)[0] for each in wanted} <= _pins(name).keys(), (
@@ -36,8 +38,8 @@ def test_every_dependency_is_pinned() -> None:
 
 
 def test_the_locks_name_no_host_and_no_path() -> None:
-    for name in ("requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"):
-        text = (ROOT / name).read_text()
+    for path in ROOT.glob("requirements*.txt"):
+        text = path.read_text()
         assert not re.findall(r"://|--index|--find-links|--extra|(?m:^ *# .*\s/)", text)
 
 

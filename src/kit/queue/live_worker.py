@@ -21,6 +21,7 @@ from src.kit.queue import durations, maintenance
 from src.kit.queue.job import RobustJob
 from src.kit.queue.scheduler import Scheduler
 from src.kit.redis import REDIS_AWAY
+from src.reload import pause
 from src.reload.wakeup import Wakeup
 
 HEARTBEAT = 10
@@ -147,6 +148,8 @@ class LiveWorker(Worker):
 
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Heartbeat of a worker whose job is running, and of the job."""
+        if pause.is_paused() and job.started_at:  # RQ kills a job a minute after its time limit
+            job.started_at += timedelta(seconds=self.job_monitoring_interval)
         try:
             super().maintain_heartbeats(job, execution)
         except REDIS_AWAY as error:

@@ -21,6 +21,7 @@ from src.kit.queue.job import fetch_or_fail
 from src.kit.queue.lifeline import die_with
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
 from src.kit.redis import REDIS_AWAY
+from src.reload import editor, pause
 from src.reload.protocol import REPEATED_SIGNAL
 
 LONGEST_BACKOFF = 5.0
@@ -99,7 +100,6 @@ class RobustWorker(LiveWorker):
     def _stop_when_asked(self) -> None:
         """Wait for the request to stop, wake up the main thread, and report when no further job begins."""
         self._stop.wait()
-        stop_by = time.monotonic() + (self._stop_timeout or 0)
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
         while self._takes_jobs and not self._has_job_begun():
             time.sleep(0.002)
@@ -110,7 +110,10 @@ class RobustWorker(LiveWorker):
             with contextlib.suppress(*REDIS_AWAY):
                 self.set_shutdown_requested_date()  # type: ignore[no-untyped-call]
         if self._stop_timeout is not None:
-            time.sleep(max(0.0, stop_by - time.monotonic()))
+            left = self._stop_timeout
+            while left > 0:
+                time.sleep(min(left, 1))
+                left -= 0 if pause.is_paused() else 1
             if self._horse_pid:
                 self.log.warning(
                     "Worker %s: the job has not ended in %g s: killed", self.name, self._stop_timeout
@@ -190,6 +193,7 @@ class RobustWorker(LiveWorker):
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         """Fork the process that runs the job, in its own process group."""
         receiver, self._began = os.pipe()
+        pause.share_with_child()
         super().fork_work_horse(job, queue)
         os.close(self._began)
         self._began = None
@@ -201,6 +205,8 @@ class RobustWorker(LiveWorker):
         """The forked process: run the job, and die with the worker."""
         die_with(self.pid or 0)
         _prefer_to_be_killed()
+        if editor.follow_fork():
+            job.timeout = -1  # no limit
         self._before_job()
         self._queue = queue
         super().main_work_horse(job, queue)
