@@ -1,6 +1,7 @@
 """The commands of the Makefile, with make's variables in the environment."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -168,8 +169,25 @@ def new() -> int:
 
 def lock() -> int:
     """Pin the newest allowed versions of all packages."""
+    before = _pins()
     venv.pin("--upgrade")
+    now = _pins()
+    changed = [name for name in sorted(before | now) if before.get(name) != now.get(name)]
+    for name in changed:
+        say(f"{name}  {before.get(name, 'new')} → {now.get(name, 'removed')}")
+    say(
+        f"{len(changed)} packages changed in requirements*.txt. `make dev` installs them, on Docker in a new "
+        "image. Run `make test`, then commit pyproject.toml and requirements*.txt."
+        if changed
+        else "requirements*.txt have the newest allowed versions already: there is nothing to do."
+    )
     return 0
+
+
+def _pins() -> dict[str, str]:
+    """The pinned packages and their versions."""
+    text = "".join(path.read_text("utf-8") for path in sorted(project.ROOT.glob("requirements*.txt")))
+    return dict(re.findall(r"(?m)^([\w.\[\]-]+)==([^ ;\\]+)", text))
 
 
 COMMANDS: dict[str, Callable[[], int]] = {

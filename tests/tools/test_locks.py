@@ -1,10 +1,16 @@
 """The locked packages: what production runs is what development tests."""
 
 import importlib.metadata
+import os
 import re
+import subprocess
 import tomllib
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
+from tests.kit.repository import copy_repository, share_environment
 
 
 def _pins(name: str) -> dict[str, str]:
@@ -53,3 +59,17 @@ def test_an_extra_is_pinned_with_its_package() -> None:
             continue
         for extra in re.findall(r"(?m)^([\w.-]+\[[\w,-]+\])(?!.*extra ==)", "\n".join(needs)):
             assert f"\n{extra.lower()}==" in text, f"{name} needs {extra}"
+
+
+@pytest.mark.slow  # it asks the package index
+def test_make_lock_says_what_has_changed_and_what_to_do_next(tmp_path: Path) -> None:
+    copy_repository(tmp_path / "copy")
+    share_environment(tmp_path / "copy")
+    pinned = tmp_path / "copy" / "requirements.txt"
+    pinned.write_text(re.sub(r"(?m)^idna==\S+", "idna==3.0", pinned.read_text()))
+    command = ["make", "lock"]
+    made = subprocess.run(command, cwd=tmp_path / "copy", env=os.environ, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    assert re.search(r"(?m)^idna  3\.0 → 3\.\d+$", made.stdout)
+    assert "`make dev` installs them" in made.stdout
+    assert "Run `make test`, then commit" in made.stdout
