@@ -37,8 +37,8 @@ def main() -> int:
 
 def _commands(arguments: list[str]) -> list[str]:
     """The commands among the arguments; the others, `NAME=value`, become variables of the environment."""
-    known = _MAKEFILE.read_text("utf-8") + (ROOT / ".env.example").read_text("utf-8")
-    variables = {*re.findall(r"\b([A-Z][A-Z0-9_]*)=", known)}
+    teaching = [path.read_text("utf-8") for path in (_MAKEFILE, ROOT / ".env.example") if path.is_file()]
+    variables = {*re.findall(r"\b([A-Z][A-Z0-9_]*)=", "\n".join(teaching))}
     commands = []
     for argument in arguments:
         name, is_variable, value = argument.partition("=")

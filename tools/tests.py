@@ -37,7 +37,7 @@ def run(*selections: str) -> int:
             done = subprocess.run([*command, *arguments], cwd=project.ROOT, env=environment, check=False)
             codes.append(done.returncode)
             if report.exists():
-                counts = json.loads(report.read_text())
+                counts = json.loads(report.read_text("utf-8"))
                 left_out.update(counts["skipped"])
                 report.unlink()
                 if len(selections) == 1:

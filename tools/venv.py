@@ -46,7 +46,7 @@ def install() -> None:
         pip = [str(PYTHON), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         install = [*pip, "--require-hashes", "-r", str(LOCK)]
     _run(install, "Installing the packages failed: check the network and these lines, then try again.")
-    _STAMP.write_text(stamp)
+    _STAMP.write_text(stamp, "ascii")
 
 
 def pin(*options: str) -> None:
@@ -71,7 +71,7 @@ def pin(*options: str) -> None:
 
 def is_current() -> bool:
     """Whether it holds what the lock pins."""
-    return _STAMP.is_file() and _STAMP.read_text() == _stamp()
+    return _STAMP.is_file() and _STAMP.read_text("ascii") == _stamp()
 
 
 def _stamp() -> str:

@@ -48,6 +48,19 @@ def _adapt(place: str) -> None:
         return attach(client, request)
 
     clients.Client.attach_request = attach_request
+    connect, wait = servers.Connection.__init__, servers.wait_for_connection
+
+    def connected(connection: Any, *arguments: Any) -> None:
+        connect(connection, *arguments)
+        connection.is_settled = True
+        servers._connections_changed.set()
+
+    # A generation that comes while an older one is connected is told to go on, which ends with a detach. An
+    # editor that attached meanwhile would be detached as well.
+    servers.Connection.__init__ = connected
+    servers.wait_for_connection = lambda session, is_right, *timeout: wait(
+        session, lambda connection: hasattr(connection, "is_settled") and is_right(connection), *timeout
+    )
     sessions.report_sockets = lambda: None  # to an editor that has just gone away it would end the adapter
     host, _, port = place.rpartition(":")
     try:

@@ -16,6 +16,8 @@ DOCUMENTS = (
     "AGENTS.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "docs/COPYING.md",
+    "docs/DEBUGGING.md",
     "docs/DEVELOPMENT.md",
     "docs/PRODUCTION.md",
     "docs/DEPLOYMENT.md",

@@ -70,6 +70,7 @@ def test_the_dev_container_is_the_api_of_the_development_stack(repository: Path)
     assert mounts["/app/src"] == (repository / "src").resolve()
     assert {port["target"] for port in service["ports"]} == {*container["forwardPorts"]}
     assert "--reload" in service["command"]
+    assert service["environment"]["API_PORT"] == "8000", "taken: `make dev` in there takes no other one"
     assert service["image"] != config["services"]["rqworker"]["image"]
 
 

@@ -11,7 +11,7 @@ from tests.kit.repository import add_environment
 from tests.template.running import attempt, refused, run
 from tests.template.service import NAME, SLUG, clone, commit, make_new
 
-PAGES = {"DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
+PAGES = {"DEBUGGING.md", "DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
 RENEWED = ("src/kit/", "src/reload/", "tools/", "tests/kit/", "tests/reload/", "tests/tools/")
 SIGNS = "Bob's Café & Söhne (No. 2)"
 
@@ -64,7 +64,7 @@ def test_the_service_has_its_name_everywhere(made: Path) -> None:
         "src/main.py": f'title="{NAME}"',
         "README.md": f"# {NAME}\n",
         "pyproject.toml": f'name = "{SLUG}"',
-        "docker-compose.yml": f"${{APP_IMAGE:-{SLUG}}}",
+        "docker-compose.yml": f"${{APP_IMAGE:-{SLUG}:",
         ".env.example": f"\nCOMPOSE_PROJECT_NAME={SLUG}\n",
         "requirements.txt": f"# via {SLUG} (pyproject.toml)",
     }.items():

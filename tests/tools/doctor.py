@@ -51,8 +51,8 @@ class Patient:
             variables: what its environment has besides; natively, unless RUNTIME is among them.
         """
         environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        environment |= {"RUNTIME": "native", "API_PORT": str(self.port)} | variables
-        command = [*wrapper, python, "-m", "tools.stack", "doctor"]
+        environment |= {"RUNTIME": "native", "API_PORT": str(self.port), "MAKELEVEL": "1"} | variables
+        command = [*wrapper, python, "-m", "tools", "doctor"]
         done = subprocess.run(
             command, cwd=self.folder, env=environment, user=user, timeout=60,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,

@@ -69,7 +69,7 @@ def test_colours_are_for_a_terminal_only(clone: Patient) -> None:
     ours, its = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     environment |= {"RUNTIME": "native", "API_PORT": str(clone.port)}
-    command = [sys.executable, "-m", "tools.stack", "doctor"]
+    command = [sys.executable, "-m", "tools", "doctor"]
     subprocess.run(command, cwd=clone.folder, env=environment, stdout=its, check=False)
     os.close(its)
     assert b"\033[32mok  \033[0m " in os.read(ours, 10_000)
@@ -122,7 +122,7 @@ def test_a_taken_port_names_the_process(clone: Patient) -> None:
     with socket.create_server(("127.0.0.1", clone.port)):
         said = clone.doctor()
     assert f"FIX  Port {clone.port} is taken by " in said
-    assert f"(pid {os.getpid()}): stop it, or use another port, `API_PORT=8001 make dev`.\n" in said
+    assert f"(pid {os.getpid()}): stop it, or use another port, `make dev API_PORT=8001`.\n" in said
     clone.doctor()
     assert clone.code == 0
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +53,10 @@ def _start_as_windows(process: Any, command: Any, *args: Any, **kwargs: Any) -> 
     _start(process, command, *args, start_new_session=apart, **kwargs)
 
 
+def _end(process: "subprocess.Popen[Any]") -> None:
+    process.send_signal(9)
+
+
 def _change_nothing(path: Any, mode: int, **_: Any) -> None:
     pass
 
@@ -64,6 +69,8 @@ for name in MODULES:
 os.chmod = _change_nothing  # of a mode, Windows knows the write bit only
 io.open = builtins.open = _open_as_windows
 subprocess.Popen.__init__ = _start_as_windows  # type: ignore[assignment, method-assign]
+subprocess.Popen.kill = subprocess.Popen.terminate = _end  # type: ignore[assignment, method-assign]
 subprocess.CREATE_NEW_PROCESS_GROUP = NEW_GROUP  # type: ignore[attr-defined]
 shutil._winapi = SimpleNamespace(NeedCurrentDirectoryForExePath=lambda _: True)  # type: ignore[attr-defined]
+sysconfig.get_config_vars()  # kept, since the file from which they come has the platform in its name
 sys.platform = "win32"
