@@ -111,12 +111,17 @@ class KitSettings(BaseSettings):
     def _is_url(cls, value: str, info: ValidationInfo) -> str:
         parts = urlsplit(value)
         if not parts.scheme:
-            raise ValueError("it is not a URL")
+            raise ValueError(f"{public(value)} is not a URL")
         if info.field_name == "redis_url":
             if parts.scheme not in ("redis", "rediss", "unix") and not SENTINEL_URL.fullmatch(value):
-                raise ValueError("it is neither redis://host/0 nor redis+sentinel://host,host2/master/0")
-            for host in parts.netloc.rpartition("@")[2].split(","):
-                _ = urlsplit(f"//{host}").port  # raises if that is none
+                expected = "neither redis://host/0 nor redis+sentinel://host,host2/master/0"
+                raise ValueError(f"{public(value)} is {expected}")
+            try:
+                for host in parts.netloc.rpartition("@")[2].split(","):
+                    _ = urlsplit(f"//{host}").port
+            except ValueError:  # its own text quotes what may be a part of the password
+                fix = "use a number up to 65535, and in a password %2F %3F %23 for / ? #"
+                raise ValueError(f"the port in {public(value)} is not one; {fix}") from None
         return value
 
     @field_validator("redis_ca_file")
@@ -153,6 +158,11 @@ def _content(variable: str, path: str) -> str | ValueError:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         return ValueError(f"{variable}_FILE names {path}, which can't be read: {reason}")
+
+
+def public(url: str) -> str:
+    """A URL without its user, password and options."""
+    return re.sub("^(.*?//)?.*@", r"\1", url).partition("?")[0]
 
 
 def _with_password(url: str, password: str) -> str:

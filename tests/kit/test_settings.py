@@ -1,11 +1,15 @@
 """Every setting can come from a file, which `<SETTING>_FILE` names."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from src.settings import Settings
+from tests.conftest import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +70,24 @@ def test_a_file_that_cannot_be_used_is_reported_with_the_reason(
     monkeypatch.setenv("REDIS_PASSWORD_FILE", str(file))
     with pytest.raises(ValidationError, match=reason):
         Settings()
+
+
+WRONG_URLS = {
+    "http://:hunter2@host/0": "REDIS_URL is wrong: http://host/0 is neither redis://host/0",
+    "redis://:hunter2@host:99999/0": "REDIS_URL is wrong: the port in redis://host:99999/0 is not one",
+    "redis://:hun/ter2@host/0": "REDIS_URL is wrong: the port in redis://host/0 is not one",
+    "hunter2@host": "REDIS_URL is wrong: host is not a URL",
+}
+
+
+@pytest.mark.parametrize("url", WRONG_URLS)
+@pytest.mark.parametrize("module", ["src.rq_worker", "rq.cli info -c src.kit.queue.rq_config"])
+def test_a_wrong_redis_url_is_named_without_its_password(url: str, module: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", *module.split()], cwd=ROOT, env=os.environ | {"REDIS_URL": url},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = result.stdout + result.stderr
+    assert result.returncode
+    assert WRONG_URLS[url] in said
+    assert not any(word in said for word in ("Traceback", "hunter2", "ter2", "hun/")), said

@@ -2,10 +2,11 @@
 
 from rq import serializers
 
-from src.kit.settings import get_settings
+from src.kit.production import checked_settings
 
-REDIS_URL = get_settings().redis_url
-QUEUES = list(get_settings().rq_queues)
+settings = checked_settings()
+REDIS_URL = settings.redis_url
+QUEUES = list(settings.rq_queues)
 
 # The two names of RQ's default.
 serializers.PickleSerializer = serializers.JSONSerializer  # type: ignore[assignment]
