@@ -23,7 +23,7 @@ CHECKPOINTS = 6
 QUIET = 0.2
 """Seconds of work after which they are made for the next change."""
 
-LEAST_FILES = 60
+LEAST_FILES = 80
 """The fewest files of code for which they pay: fewer load in the time that a fork takes."""
 
 LONGEST_PATH = 4096

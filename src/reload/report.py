@@ -33,7 +33,7 @@ class Report:
         self._roots = roots
         self._folder = os.environ[STATE] = folder
         self._on_problem = on_problem
-        self._problem = ""
+        self._problem: str | None = None
         self._say_changes = say_changes or (
             lambda paths: logger.info("Code change detected: %s", self._names(paths))
         )
@@ -64,7 +64,7 @@ class Report:
 
     def _publish(self, codes: list[str], problem: str) -> None:
         self._write("problem", f"{' '.join(codes)}\n{problem}")
-        if self._on_problem and (problem or self._problem):
+        if self._on_problem and (problem or self._problem != ""):
             Thread(target=self._on_problem, args=(codes[0], problem), name="problem", daemon=True).start()
         self._problem = problem
 

@@ -76,11 +76,10 @@ class Supervisor:
         self._candidate: Child | None = None
         self._current: Child | None = None
         self._hand_overs = HandOvers(noun, self._report)
-        self._count = 0
+        self._count = self._exit_code = 0
         self._start_at: float | None = None
         self._crashes = Crashes(noun, max_restarts)
         self._stopped_at: float | None = None
-        self._exit_code = 0
 
     def run(self) -> int:
         """Run until a signal ends it; must be called in the main thread, as the last thing a process does.

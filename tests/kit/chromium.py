@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, expect, sync_playwright
+
+expect.set_options(timeout=20_000)  # milliseconds: a busy machine may need all of it
 
 LIGHT_AND_DARK: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 CONTRAST = """() => {

@@ -53,7 +53,7 @@ def test_a_migration_of_newer_code_does_not_stop_the_older_code(client: TestClie
 
 
 def is_healthy(api: Api) -> bool:
-    command = [sys.executable, *(part.replace(":8000", f":{api.port}") for part in CHECK[2:])]
+    command = [sys.executable, *(part.replace("8000", str(api.port)) for part in CHECK[2:])]
     return subprocess.run(command, capture_output=True, env=os.environ, check=False).returncode == 0
 
 

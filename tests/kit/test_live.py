@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from src.reload.fingerprint import fingerprint
 from tests.conftest import wait_until
 from tests.kit.production_process import RELOADING, Api, started
 from tests.kit.worker_process import JOBS, Workers, stop
@@ -52,6 +53,8 @@ class Stack:
             [sys.executable, "-m", "src.reload.live", *options], cwd=self.workers.folder, text=True,
             env=os.environ | {"API_PORT": str(self.api.port)},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # A shell ignores it for what it runs in the background, which may be these tests.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def version(self) -> dict[str, Any]:
@@ -173,6 +176,7 @@ def test_a_worker_that_only_finishes_its_job_does_not_count(stack: Stack) -> Non
 def test_after_the_timeout_it_names_the_process_that_is_late(stack: Stack) -> None:
     os.kill(stack.workers.processes[0].pid, signal.SIGSTOP)
     stack.save("version.py", "VERSION = 103\n")
+    wait_until(lambda: stack.version()["code"] == fingerprint(stack.workers.folder / "src"), what="the API")
     code, said = stack.live("--timeout", "2")
     os.kill(stack.workers.processes[0].pid, signal.SIGCONT)
     (worker,) = stack.version()["workers"]

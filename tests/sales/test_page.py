@@ -1,5 +1,6 @@
 """The page in a real browser: what it shows, what it tells while it is open, and who can use it."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from decimal import Decimal
@@ -46,6 +47,9 @@ def page(window: Page, site: Stack) -> Iterator[Page]:
     window.set_default_timeout(20_000)
     window.on("pageerror", lambda error: problems.append(str(error)))
     window.on("console", lambda line: problems.append(line.text) if "Policy" in line.text else None)
+    wait_until(
+        lambda: "on_disk" not in httpx.get(f"{site.url}/version").json(), what="the code of the last test"
+    )
     window.goto(site.url)
     expect(window.locator("#live")).to_have_text("live")
     yield window
@@ -103,7 +107,7 @@ def test_a_change_of_the_code_shows_while_the_page_is_open(page: Page, site: Sta
     expect(page.locator("[data-import]")).to_have_count(1)
     for index in (0, 1):
         expect(codes.nth(index)).not_to_have_text(old[index])
-    assert page.locator("#file").input_value().endswith("pyproject.toml"), "what was chosen stays"
+    expect(page.locator("#file"), "what was chosen stays").to_have_value(re.compile(r"pyproject\.toml$"))
     wait_until(
         lambda: site.log("api").count("Finished server process") > finished, what="the old stream to end"
     )

@@ -35,7 +35,7 @@ class Stack(Patient):
             pytest.skip("the tests don't run in .venv")
         self.redis, self.log = redis, folder.with_suffix(".log")
         url = redis.enter_context(running_redis(folder.parent))
-        self.write(".env", f"REDIS_URL={url}\n")
+        self.write(".env", f"REDIS_URL={url}\nMIGRATE_ON_RELOAD=false\n")
         command = ["make", "dev", "RUNTIME=native", f"API_PORT={self.port}"]
         with self.log.open("wb") as log:
             self.make = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
@@ -92,7 +92,7 @@ def test_code_that_does_not_load_is_named_with_its_line(stack: Stack) -> None:
     path.write_text(good + "\ndef broken(:\n")
     wait_until(lambda: "problem" in stack.version().get("on_disk", {}), 20, "the reason")
     said = stack.doctor()
-    assert "FIX  the code on disk does not load (src/progress_manager.py:" in said
+    assert "FIX  the code on disk does not load (API and worker: src/progress_manager.py:" in said
     path.write_text(good)
     wait_until(lambda: "on_disk" not in stack.version(), 20, "the good code")
 

@@ -236,10 +236,8 @@ class LiveWorker(Worker):
     def run_maintenance_tasks(self) -> None:
         """Recover what dead workers left behind; an outage of Redis leaves it to the next round."""
         self.last_cleaned_at = now()  # type: ignore[assignment]
-        try:
+        with contextlib.suppress(*REDIS_AWAY):
             maintenance.run_round(self.queues, self.name, self._sweep, self._exc_handlers)
-        except REDIS_AWAY:
-            return
 
     def _say_redis_is(self, *, away: Exception | None) -> None:
         if away and not self._is_redis_away:

@@ -63,7 +63,9 @@ def workers() -> list[Worker]:
 
 def publish_problem(code: str, problem: str) -> None:
     """Have `/version` show why the worker can't load the code with this fingerprint; "" if it can."""
-    get_redis().set(_PROBLEM, f"{code} {problem}")
+    redis = get_redis()
+    redis.set(_PROBLEM, f"{code} {problem}")
+    redis.connection_pool.disconnect()  # the supervisor, which calls this, rarely needs it
 
 
 def newer_code(registered: list[Worker]) -> CodeOnDisk | None:

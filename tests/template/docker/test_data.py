@@ -56,7 +56,7 @@ def test_restoring_brings_back_what_was_there_and_nothing_else(production: Runni
 @pytest.mark.parametrize(
     ("file", "sentence"),
     [
-        ("", "Which backup? make restore FILE=backups/"),
+        ("", "Which backup? `make restore FILE=backups/"),
         ("nowhere.dump", "There is no file nowhere.dump"),
         ("README.md", "README.md is not a backup of this application"),
     ],

@@ -166,12 +166,17 @@ def test_a_changed_lock_is_built_and_the_containers_are_replaced(development: Ru
     lines = (development.folder / "requirements-dev.txt").read_text().partition("\niniconfig==")[2]
     probe = ("python", "-c", "import importlib.util; print(importlib.util.find_spec('iniconfig'))")
     services = ("fastapi", "rqworker")
-    before = {service: engine.started_at(development, service).keys() for service in services}
+
+    def running() -> dict[str, set[str]]:
+        listed = ("ps", "--quiet", "--no-trunc")
+        return {name: {*development.compose(*listed, name, form="dev").split()} for name in services}
+
+    before = running()
     assert [development.inside(service, *probe).strip() for service in services] == ["None"] * 2
     edit(development.folder / "requirements.txt", f"iniconfig=={lines.partition('    # via')[0]}")
 
     def are_replaced() -> bool:
-        now = {service: engine.started_at(development, service).keys() for service in services}
+        now = running()
         return all(now[service] and not now[service] & before[service] for service in services)
 
     wait_until(are_replaced, 300, "other containers")

@@ -5,7 +5,8 @@ const overlay = Object.assign(document.createElement("pre"), { role: "alert", st
   position: fixed; inset: auto 0 0; z-index: 2147483647; max-height: 50vh; overflow: auto; padding: 16px 20px;
   white-space: pre-wrap; overflow-wrap: anywhere; font: 13px/1.6 monospace; color-scheme: light dark;
   color: light-dark(#7a1a12, #ffb4ab); background: light-dark(#ffe9e7, #3a1512)` });
-let stream, pause = 1000, handled = kept?.live;
+// During a hand-over the old server may answer once more: then it is tried again, a few times.
+let stream, pause = 1000, handled = kept?.tries > 2 ? kept.live : "";
 
 // What people fill in and open, each with a name that it has again after a reload.
 const fields = (seen = {}) => [...document.querySelectorAll("input, textarea, option, details")].map((it) => {
@@ -16,12 +17,15 @@ const fields = (seen = {}) => [...document.querySelectorAll("input, textarea, op
 });
 const show = (why) => { overlay.textContent = why; why ? document.body.append(overlay) : overlay.remove(); };
 async function reload(live) {
-  const page = await fetch(location.origin + location.pathname + location.search);
+  const page = await fetch(location.origin + location.pathname + location.search)
+    .catch(() => ({ status: 503 }));
+  if (page.status === 503) return setTimeout(reload, 500, live);  // not ready yet
   const { detail } = page.status < 500 ? {} : await page.json().catch(() => ({ detail: page.status }));
   if (detail) return show(`This page is an old one, because the new code fails to answer.\n\n${detail}`);
   const values = new Map(fields().filter((one) => one.isChanged).map((one) => [one.name, one.it[one.key]]));
   const { id, name } = document.activeElement, scroll = { left: scrollX, top: scrollY, behavior: "instant" };
-  history.replaceState({ follow: { live, values, focus: id || name, scroll, state: history.state } }, "");
+  const tries = live === kept?.live ? kept.tries + 1 : 0, state = history.state;
+  history.replaceState({ follow: { live, tries, values, focus: id || name, scroll, state } }, "");
   location.reload();
 }
 function follow() {
