@@ -219,9 +219,8 @@ def test_an_open_page_neither_delays_a_reload_nor_logs_an_error(page: Page, api:
     before = len(api.output.read_text())
     save(api, "main.py", "version 1", "version 4")
     wait_until(lambda: api.output.read_text().count("Finished server process") > ended, 20, "the old server")
-    said = api.output.read_text()[before:]
-    assert "Traceback" not in said
-    assert "rror:" not in said
+    said = api.output.read_text()[before:].lower()
+    assert "error" not in said
     assert "timeout graceful shutdown exceeded" not in said
 
 

@@ -70,4 +70,4 @@ def stream_state(look: Callable[[], Any]) -> EventSourceResponse:
                 yield JSONServerSentEvent(sent := state)
             await anyio.sleep(0.03)
 
-    return EventSourceResponse(events())
+    return EventSourceResponse(events(), shutdown_event=anyio.Event(), shutdown_grace_period=2)
