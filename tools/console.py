@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 from typing import NamedTuple, TextIO
 
@@ -19,6 +20,18 @@ class Problem(NamedTuple):
     text: str
     fix: str = ""
     level: str = "FIX"
+
+
+def arguments() -> list[str]:
+    """What the variable ARGS holds for another program, split as a shell does it.
+
+    Raises:
+        ToolError: it can't be split.
+    """
+    try:
+        return shlex.split(os.environ.get("ARGS", ""))
+    except ValueError as error:
+        raise ToolError(f"ARGS can't be read ({error}): {os.environ['ARGS']}") from None
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

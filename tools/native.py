@@ -98,7 +98,7 @@ def native_environment(target: str) -> dict[str, str]:
         UVICORN_TIMEOUT_GRACEFUL_SHUTDOWN="3",
         LOG_DIR="logs",
         # See src/reload/environment.py.
-        RELOAD_ENV_FIXED="API_PORT REDIS_URL RQ_WORKER_CHECK_INTERVAL RQ_WORKER_MAX_RESTARTS SERVER",
+        RELOAD_ENV_FIXED="API_BIND API_PORT REDIS_URL RQ_WORKER_CHECK_INTERVAL RQ_WORKER_MAX_RESTARTS SERVER",
         RELOAD_ENV_DEFAULTS=f"LOG_LEVEL=debug DATABASE_URL={_SQLITE}",
     )
     if target == "dev" and not environment.get("LOG_LEVEL"):

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from tools import (
     update,
     venv,
 )
-from tools.console import ToolError, say
+from tools.console import ToolError, arguments, say
 
 
 def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
@@ -97,7 +96,7 @@ def logs() -> int:
 
 def live() -> int:
     """Wait until the API and every worker run the code on disk; ARGS goes to `src.reload.live`."""
-    command = [sys.executable, "-m", "src.reload.live", *shlex.split(os.environ.get("ARGS", ""))]
+    command = [sys.executable, "-m", "src.reload.live", *arguments()]
     return subprocess.run(command, cwd=project.ROOT, env=project.environment(), check=False).returncode
 
 

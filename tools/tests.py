@@ -2,14 +2,13 @@
 
 import json
 import os
-import shlex
 import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 from tools import project, runtime, venv
-from tools.console import say
+from tools.console import arguments, say
 
 _NOTHING_FOUND = 5
 """pytest's exit code when it selected no test."""
@@ -24,7 +23,8 @@ def run(*selections: str) -> int:
         selections: expressions of marks, as `-m` takes them; the tests on Docker (`e2e`) run one at a time.
     """
     runtime.refuse_windows("The tests", "open the clone in its dev container (.devcontainer)")
-    arguments = shlex.split(os.environ.pop("ARGS", ""))
+    given = arguments()
+    os.environ.pop("ARGS", None)  # not for the commands that the tests run
     python = venv.ensure()
     codes, left_out = [], Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
@@ -34,7 +34,7 @@ def run(*selections: str) -> int:
             if selection != "e2e":
                 command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile"]
             environment = os.environ | {"LEFT_OUT_REPORT": str(report)}
-            done = subprocess.run([*command, *arguments], cwd=project.ROOT, env=environment, check=False)
+            done = subprocess.run([*command, *given], cwd=project.ROOT, env=environment, check=False)
             codes.append(done.returncode)
             if report.exists():
                 counts = json.loads(report.read_text("utf-8"))
