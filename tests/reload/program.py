@@ -13,6 +13,8 @@ import psutil
 from tests.conftest import ROOT, wait_until
 from tests.kit.marked_processes import marked_processes
 
+CHANGED = "CODE CHANGED - Restarting worker to load new code"
+
 MAIN = """
 import os, threading, time
 from pathlib import Path

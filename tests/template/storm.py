@@ -1,7 +1,6 @@
 """A storm of saves on a running `make dev`, with requests and jobs flowing."""
 
 import random
-import re
 import threading
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.conftest import wait_until
+from tests.template.hand_overs import HandOver, read_hand_overs
 from tests.template.running import Running, edit, replace
 
 SAVES = 200
@@ -53,14 +53,6 @@ class Began(NamedTuple):
     version: int
     generation: int
     at: float
-
-
-class HandOver(NamedTuple):
-    """A hand-over of the worker, as it was logged, in the worker's clock, which the jobs use, too."""
-
-    at: float
-    noticed: float
-    generation: int
 
 
 class Storm:
@@ -249,15 +241,7 @@ class Storm:
     def hand_overs(self) -> list[HandOver]:
         """Those that the worker, its supervisor and all generations, has logged."""
         offset = self.running.get("/storm/jobs")["offset"]
-        found, changed = [], 0.0
-        for line in (self.running.folder / "logs" / "rqworker.log").read_text("utf-8").splitlines():
-            new = re.search(r"New worker at work after (\S+) s \(generation (\d+)\)", line)
-            if "CODE CHANGED - Restarting worker to load new code" in line:
-                changed = _logged_at(line, offset)
-            elif changed and new:
-                found.append(HandOver(changed, _logged_at(line, offset) - float(new[1]), int(new[2])))
-                changed = 0.0
-        return found
+        return read_hand_overs(self.running.folder / "logs" / "rqworker.log", offset)
 
     def figures(self) -> str:
         """What happened, in a line."""
@@ -274,9 +258,3 @@ def _body(connection: HTTPConnection) -> bytes:
     body = response.read()
     assert response.status == 200, f"{response.status}: {body[:500]!r}"
     return body
-
-
-def _logged_at(line: str, offset: float) -> float:
-    """When a line was logged, cut to milliseconds."""
-    local = datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=UTC)
-    return local.timestamp() - offset
