@@ -21,6 +21,8 @@ LONGEST_RUN = 600
 """Seconds; it takes about two minutes."""
 PROCESSES = 3
 """Of pytest, each with a Redis of its own: most of RQ's slow tests only wait."""
+SPARE = 3
+"""Further Redis servers, for processes that take the place of those that a test ends."""
 
 
 class NotAvailable(Exception):  # noqa: N818
@@ -76,7 +78,7 @@ class RqSuite:
         with ExitStack() as stack:
             log = stack.enter_context((run / "log").open("wb"))
             environment = self._environment() | {"RQ_SUITE_WORKER": worker, "RQ_SUITE_RUN": run.name}
-            for number in range(PROCESSES):
+            for number in range(PROCESSES + SPARE):
                 (run / f"gw{number}").mkdir()
                 url = stack.enter_context(running_redis(run / f"gw{number}"))
                 environment[f"RQ_SUITE_PORT_OF_GW{number}"] = url.rpartition(":")[2].partition("/")[0]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -45,6 +47,26 @@ def test_no_job_is_stranded_whenever_the_signal_comes(workers: Workers, rounds: 
     wait_until(lambda: exhausted(workers), 180, "all jobs to run")
     assert stop(last) == 0
     assert sorted(workers.ended) == list(range(1, number + 1))
+
+
+BURSTS = """
+from src.kit.queue.worker import RobustWorker
+from src.kit.redis import get_redis
+
+worker = RobustWorker(["default"], connection=get_redis())
+for _ in range(30):
+    worker.work(burst=True)
+"""
+
+
+def test_the_end_of_a_burst_is_no_request_to_stop(workers: Workers) -> None:
+    command = [sys.executable, "-c", BURSTS]
+    result = subprocess.run(
+        command, cwd=workers.folder, env=workers.environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "stopping" not in result.stdout
+    assert result.stdout.count("done, quitting") == 30
 
 
 @pytest.mark.slow  # it waits for maintenance

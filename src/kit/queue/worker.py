@@ -73,6 +73,9 @@ class RobustWorker(LiveWorker):
 
     def bootstrap(self, *args: Any, **kwargs: Any) -> None:
         """Register; from now on the worker stops when it is asked to."""
+        self._stop.clear()  # the end of earlier work set it
+        if self._stop_requested:
+            self._stop.set()
         threading.Thread(target=self._stop_when_asked, name="stop", daemon=True).start()
         self._install_signal_handlers()  # type: ignore[no-untyped-call]
         super().bootstrap(*args, **kwargs)
@@ -100,6 +103,8 @@ class RobustWorker(LiveWorker):
     def _stop_when_asked(self) -> None:
         """Wait for the request to stop, wake up the main thread, and report when no further job begins."""
         self._stop.wait()
+        if not self._stop_requested:  # the end of a burst
+            return
         self.log.info("Worker %s: stopping, after the running job if there is one", self.name)
         while self._takes_jobs and not self._has_job_begun():
             time.sleep(0.002)
