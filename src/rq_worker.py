@@ -51,12 +51,9 @@ def main() -> int:
     if settings.rq_worker_heartbeat_file:  # one from an earlier start says nothing about this one
         settings.rq_worker_heartbeat_file.unlink(missing_ok=True)
     configure_logging(settings, role="rqworker")
-    _step("settings", "environment %s, log level %s", settings.environment, settings.log_level)
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    _step("signals", "SIGTERM and SIGINT let the running job finish, a second one kills it")
-    _step("queue", "%s, jobs as JSON", ", ".join(settings.rq_queues))
-    return _supervise(settings) if settings.rq_worker_autoreload else _work()
+    return _supervise(settings) if settings.rq_worker_autoreload else _work(settings)
 
 
 def run_generation(generation: "Generation") -> None:
@@ -84,9 +81,8 @@ def run_generation(generation: "Generation") -> None:
 
 
 def _supervise(settings: Settings) -> int:
-    _step("worker", "in its own process, replaced when the code changes")
-    _step("auto-reload", "on")
-    _step("monitor", "%s, at least every %s s", SRC, settings.rq_worker_check_interval)
+    monitor = f"{SRC}, at least every {settings.rq_worker_check_interval} s"
+    _say_steps(settings, "replaced when the code changes", "on", monitor)
     from src.reload import Supervisor
 
     supervisor = Supervisor(
@@ -106,22 +102,25 @@ def _publish_problem(code: str, problem: str) -> None:
         publish_problem(code, problem)
 
 
-def _work() -> int:
+def _work(settings: Settings) -> int:
     from src.kit.queue import startup
     from src.kit.readiness import wait_until_ready
 
     startup.load_code()
     wait_until_ready()
     worker = startup.make_worker()
-    _step("worker", "%s", worker.name)
-    _step("auto-reload", "off")
-    _step("monitor", "none")
+    _say_steps(settings, worker.name, "off", "none")
     worker.work(with_scheduler=True)
     return 0 if worker.stop_requested else CRASHED
 
 
-def _step(name: str, detail: str, *arguments: object) -> None:
-    logger.debug("Step %s: " + detail, name, *arguments)  # noqa: G003
+def _say_steps(settings: Settings, worker: str, auto_reload: str, monitor: str) -> None:
+    """Log the steps of the start, on one line."""
+    logger.debug(
+        "Steps: settings (%s, log level %s), signals (SIGTERM and SIGINT let the running job finish, a "
+        "second one kills it), queue (%s, jobs as JSON), worker (%s), auto-reload (%s), monitor (%s)",
+        settings.environment, settings.log_level, ", ".join(settings.rq_queues), worker, auto_reload, monitor,
+    )  # fmt: skip
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -34,6 +34,11 @@ def arguments() -> list[str]:
         raise ToolError(f"ARGS can't be read ({error}): {os.environ['ARGS']}") from None
 
 
+def has_colors() -> bool:
+    """Whether standard output is a terminal whose user has not asked for no color (https://no-color.org)."""
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
 def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line at once, also into a pipe, and in one piece, whichever threads print at the same time.
 

@@ -145,7 +145,7 @@ def _redis(target: str, environment: dict[str, str]) -> Process:
         environment["REDIS_PASSWORD_FILE"] = str(password_file)
     command = redis_command(port, password_file)
     say(f"Redis: {find_redis()} on port {port}, with its data in data/redis.")
-    return Process("redis", command, last=True, cwd=directory)
+    return Process("redis", command, last=True, log=project.LOGS / "redis.log", cwd=directory)
 
 
 if __name__ == "__main__":

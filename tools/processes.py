@@ -6,7 +6,6 @@ and it leaves all of them running when it gets SIGHUP or SIGKILL itself.
 """
 
 import ctypes
-import os
 import select
 import signal
 import subprocess
@@ -21,11 +20,14 @@ from queue import Empty, SimpleQueue
 
 import psutil
 
-from tools.console import say
+from tools.console import has_colors, say
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _COLOURS = (36, 33, 32, 35)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+LINES_SHOWN = 20
+"""Of the log of a process that has failed."""
+
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -36,6 +38,7 @@ class Process:
     Args:
         one_shot: is expected to end, with code 0.
         last: is stopped after the others have ended, because they need it.
+        log: a file for its output, which is shown only if it fails.
         cwd: working directory, if it differs from that of the others.
     """
 
@@ -43,6 +46,7 @@ class Process:
     command: list[str]
     one_shot: bool = False
     last: bool = False
+    log: Path | None = None
     cwd: Path | None = None
     running: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
@@ -68,7 +72,7 @@ class ProcessManager:
         # Reentrant, so that signal handlers may write to it.
         self._events: SimpleQueue[Process | signal.Signals] = SimpleQueue()
         self._width = max(len(process.name) for process in self._processes)
-        self._coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._coloured = has_colors()
         self._silent = False
         self.stopping = False
 
@@ -100,7 +104,7 @@ class ProcessManager:
             cwd=process.cwd or self._cwd,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=process.log.open("ab") if process.log else subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # only we get Ctrl-C: we know the order
             preexec_fn=_end_with_parent if _libc else None,
@@ -113,7 +117,10 @@ class ProcessManager:
         if self._coloured:
             colour = _COLOURS[self._processes.index(process) % len(_COLOURS)]
             prefix = f"\033[{colour}m{prefix}\033[0m"
-        for line in running.stdout or ():
+        lines: Iterable[bytes] = running.stdout or ()
+        if process.log and running.wait():
+            lines = process.log.read_bytes().splitlines()[-LINES_SHOWN:]
+        for line in lines:
             self._say(prefix + line.decode(errors="replace").rstrip("\r\n"))
 
     def _report_end(self, process: Process, running: "subprocess.Popen[bytes]") -> None:

@@ -24,7 +24,7 @@ from tools import (
     update,
     venv,
 )
-from tools.console import ToolError, arguments, say
+from tools.console import ToolError, arguments, has_colors, say
 
 
 def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
@@ -33,6 +33,8 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
         raise ToolError(f"SERVER={server} is unknown: SERVER=gunicorn, or leave it out for Uvicorn.")
     chosen = runtime.choose(os.environ)
     project.set_up()
+    if target == "dev" and has_colors() and not project.environment().get("LOG_FORMAT"):
+        os.environ |= {"LOG_FORMAT": "color", "UVICORN_USE_COLORS": "1"}
     if chosen.name == "native":
         command = [str(venv.ensure()), "-m", "tools.native", target]
         # This process becomes the process manager, so that nothing is between that and the terminal.

@@ -18,7 +18,40 @@ from src.kit.settings import KitSettings
 
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
+COLORS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
+
+ROUTINE = frozenset(
+    {
+        "Started server process [%d]",
+        "Waiting for application startup.",
+        "Shutting down",
+        "Waiting for application shutdown.",
+        "Application shutdown complete.",
+        "Worker %s: started with PID %d, version %s",
+        "Worker %s: subscribing to channel %s",
+        "Worker %s: unsubscribing from channel %s",
+        "Worker %s: job %s result is kept for %s seconds",
+        "Successfully completed %s job in %ss on worker %s",  # beside "Job OK"
+        "Context impl %s.",
+        "Will assume %s DDL.",
+    }
+)
+"""What Uvicorn, RQ and Alembic log at each start, stop and job, by its format; development leaves it out."""
+
 logger = logging.getLogger(__name__)
+
+
+class Lines(logging.Formatter):
+    """Plain text, in development; a line's color tells its level."""
+
+    def __init__(self, *, has_colors: bool) -> None:
+        super().__init__(FORMAT)
+        self._colors = COLORS if has_colors else {}
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        line = super().formatMessage(record).replace("uvicorn.error: ", "uvicorn: ", 1)  # nor is it an error
+        color = self._colors.get(record.levelno)
+        return f"\033[{color}m{line}\033[0m" if color else line
 
 
 class JsonLines(JsonFormatter):
@@ -44,10 +77,10 @@ class JsonLines(JsonFormatter):
 def configure_logging(settings: KitSettings, role: str) -> None:
     """Send this process' log to standard output, and to `LOG_DIR/<role>.log` if LOG_DIR is set.
 
-    In development Uvicorn and Gunicorn keep the handlers of their own loggers.
+    In development Gunicorn keeps the handlers of its own loggers.
 
     Args:
-        settings: the level, the folder, and the environment, which decides the format.
+        settings: the level, the folder, and the format, which in production is JSON.
         role: name of the process, such as `fastapi` or `rqworker`.
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
@@ -64,7 +97,7 @@ def configure_logging(settings: KitSettings, role: str) -> None:
     if settings.environment == "production":
         write_json(handlers)
     else:
-        logging.basicConfig(format=FORMAT, handlers=handlers, force=True)
+        _write_lines(handlers, settings.log_format)
     logging.getLogger().setLevel(logging.INFO)
     if problem:
         logger.warning("No log file, because LOG_DIR can't be written: %s", problem)
@@ -75,6 +108,29 @@ def configure_logging(settings: KitSettings, role: str) -> None:
     logging.getLogger("src").setLevel(level)
     # RQ's debug log is about RQ itself: a dozen lines per job.
     logging.getLogger("rq").setLevel("INFO" if level == "DEBUG" else level)
+
+
+def _write_lines(handlers: list[logging.Handler], log_format: str | None) -> None:
+    to_terminal, *to_file = handlers
+    to_terminal.setFormatter(
+        Lines(has_colors=log_format == "color" or (not log_format and sys.stdout.isatty()))
+    )
+    for handler in to_file:
+        handler.setFormatter(Lines(has_colors=False))
+    for handler in handlers:
+        handler.addFilter(_is_news)
+    logging.basicConfig(handlers=handlers, force=True)
+    for name in ("uvicorn", "uvicorn.access"):
+        server = logging.getLogger(name)
+        server.handlers, server.propagate = [], True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line says more than that a process starts or stops, or that a health check has passed."""
+    if record.name == "uvicorn.access" and isinstance(record.args, tuple):
+        *_, path, _version, status = record.args
+        return status != 200 or not str(path).startswith("/health/")
+    return record.msg not in ROUTINE
 
 
 def write_json(handlers: list[logging.Handler]) -> None:

@@ -98,6 +98,8 @@ def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
         yield "DEBUG is on: errors would show code and data to everyone. Set DEBUG=false."
     if settings.log_level == "debug":
         yield "LOG_LEVEL is debug: the log would grow fast and may contain private data. Set LOG_LEVEL=info."
+    if settings.log_format:
+        yield "LOG_FORMAT is set: in production the log is JSON, for programs to read. Remove LOG_FORMAT."
     yield from _refused_secrets(settings)
     if _is_sqlite(settings) and not settings.allow_sqlite:
         yield (

@@ -43,6 +43,7 @@ class KitSettings(BaseSettings):
     environment: Literal["development", "production"] = "development"
     debug: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["plain", "color"] | None = None  # of development
     log_dir: Path | None = None
 
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()

@@ -68,8 +68,8 @@ class HandOverReload:
             sys.exit(code)
 
     def _say(self, message: str) -> None:
-        process = style(str(os.getpid()), fg="cyan", bold=True)
-        logger.info(message, os.getpid(), extra={"color_message": message % process})
+        in_color = message.replace("%s", style("%s", fg="cyan", bold=True))
+        logger.info(message, os.getpid(), extra={"color_message": in_color})
 
     def _say_changes(self, paths: list[str]) -> None:
         here = os.path.join(os.getcwd(), "")

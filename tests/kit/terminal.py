@@ -37,6 +37,11 @@ class Terminal:
         text = self._screen.decode(errors="replace").replace("\r\n", "\n")
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
+    @property
+    def is_colored(self) -> bool:
+        """Whether anything that was shown has a color."""
+        return re.search(rb"\x1b\[[0-9;]+m", self._screen) is not None
+
     def type(self, keys: str) -> int:
         """Press keys; returns how much is on the screen by then, for `wait_for`."""
         before = len(self.screen)

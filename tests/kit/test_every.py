@@ -152,8 +152,13 @@ def _drill(workers: Workers, schedules: int, count: int, kills: int) -> None:
     wait_until(lambda: len(ticks(workers)) >= count + 2, 120, workers.log[-3000:])
     wait_until(lambda: len(workers.registered()) >= len(processes), 60, "all workers")
     names = [f"tick{number or ''}" for number in range(schedules)]
-    # A tick that a killed worker had taken runs once that worker counts as dead.
-    wait_until(lambda: not any(missing(ticks(workers, name)) for name in names), 90, "the missing ticks")
+    # A tick that a killed worker had taken runs once that worker counts as dead; until then it is on its way.
+    on_its_way = low.intermediate_queue.get_job_ids
+    wait_until(
+        lambda: not on_its_way() and not any(missing(ticks(workers, name)) for name in names),
+        90,
+        "the missing ticks",
+    )
     for process in processes:
         assert stop(process) == 0
     for name in names:

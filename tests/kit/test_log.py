@@ -100,3 +100,27 @@ def test_in_production_warnings_and_the_lines_of_servers_are_objects() -> None:
 def test_in_development_a_line_is_plain_text() -> None:
     [line] = run("logging.getLogger('src.test').info('hello')", ENVIRONMENT="development")
     assert line.endswith("INFO    src.test: hello")
+
+
+def test_in_development_a_line_has_a_color_on_a_terminal_unless_it_is_to_be_plain() -> None:
+    code = "logging.getLogger('src.test').warning('careful')"
+    for log_format, starts_with in (("color", "\033[33m2"), ("plain", "2"), ("", "2")):
+        [line] = run(code, ENVIRONMENT="development", LOG_FORMAT=log_format)
+        assert line.startswith(starts_with)
+        assert line.endswith("careful\033[0m" if log_format == "color" else "careful")
+
+
+def test_in_development_what_starts_and_stops_and_checks_that_pass_are_left_out() -> None:
+    access = """logging.getLogger('uvicorn.access').info('%s - "%s %s HTTP/%s" %d', '127.0.0.1:1', 'GET', """
+    code = "\n".join(
+        [
+            "logging.getLogger('uvicorn.error').info('Started server process [%d]', 1)",
+            f"{access}'/health/ready', '1.1', 200)",
+            f"{access}'/health/ready', '1.1', 503)",
+            f"{access}'/', '1.1', 200)",
+        ]
+    )
+    assert [line.partition(": ")[2] for line in run(code, ENVIRONMENT="development")] == [
+        '127.0.0.1:1 - "GET /health/ready HTTP/1.1" 503',
+        '127.0.0.1:1 - "GET / HTTP/1.1" 200',
+    ]

@@ -1,5 +1,6 @@
 """The worker without reload: the steps of its start, what it waits for, and what it refuses."""
 
+import re
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ def test_it_logs_its_steps_registers_with_its_code_and_leaves_at_once(
     workers.enqueue("note", 1)
     workers.wait_for_begun(1)
     with subtests.test("it logs each step in order"):
-        steps = [line.partition("Step ")[2] for line in workers.log.splitlines() if "Step " in line]
-        names = [step.partition(":")[0] for step in steps]
+        [steps] = [line.partition("Steps: ")[2] for line in workers.log.splitlines() if "Steps: " in line]
+        names = re.findall(r"([a-z-]+) \(", steps)
         assert names == ["settings", "signals", "queue", "worker", "auto-reload", "monitor"]
     with subtests.test("it watches nothing"):
         assert len(workers.running()) <= 2  # the worker, and a job that may still be leaving

@@ -91,6 +91,8 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Developmen
 
 def test_the_prompt_of_a_route_can_be_used_and_other_requests_are_answered(development: Development) -> None:
     terminal = development.terminal
+    assert terminal.is_colored
+    assert "Logging error" not in terminal.screen
     before = len(terminal.screen)
     answer = development.ask("/probe/route")
     terminal.wait_for("(Pdb) ", before)

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -51,7 +52,10 @@ def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind
 ) -> None:
     stack = start("dev")
     stack.wait_until_ready()
-    assert stack.output().startswith("Runtime: native (RUNTIME=native asks for it).\n")
+    started = stack.output()
+    assert started.startswith("Runtime: native (RUNTIME=native asks for it).\n")
+    assert len(started.partition("\nReady.\n")[0].splitlines()) <= 20, "one line an event"
+    assert "\033[" not in started
     (old,) = stack.codes()
 
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
@@ -82,10 +86,12 @@ def test_development_reloads_has_its_port_alone_and_ctrl_c_leaves_nothing_behind
     assert "Not running: nothing answers" in stack.ask_whether_live(2)
     assert stack.output().count("\nReady.\n") == 1
     assert len(re.findall(rf"http://localhost:{stack.port}/docs$", stack.output(), re.MULTILINE)) == 1
-    lines = stack.output().splitlines()
-    last_of_worker = max(number for number, line in enumerate(lines) if line.startswith("worker "))
-    redis_stops = next(number for number, line in enumerate(lines) if "User requested shutdown" in line)
-    assert last_of_worker < redis_stops, "the worker may need Redis until its end"
+    last_of_worker = [line for line in stack.output().splitlines() if line.startswith("worker ")][-1]
+    worker_ends = datetime.strptime(last_of_worker[10:33], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007  local, both
+    log = (stack.tree / "logs" / "redis.log").read_text()
+    [stops] = re.findall(r"\d+:M (\S+ \S+ \S+ \S+) # User requested shutdown", log)
+    redis_stops = datetime.strptime(stops, "%d %b %Y %H:%M:%S.%f")  # noqa: DTZ007
+    assert worker_ends < redis_stops, "the worker may need Redis until its end"
 
 
 def test_production_does_not_reload_and_make_down_stops_it(start: Callable[..., Stack]) -> None:

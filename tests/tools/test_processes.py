@@ -75,6 +75,20 @@ def test_a_signal_stops_all_in_order_and_leaves_nothing_behind(run: Run, number:
     assert run.output.index("app     | stopped") < run.output.index("store   | stopped")
 
 
+def test_of_one_with_a_log_that_fails_the_last_lines_are_shown(tmp_path: Path) -> None:
+    program = PROGRAM.partition("# Both")[0] + (
+        "loud = ['sh', '-c', 'for n in $(seq 50); do echo line $n; done; exit ' + sys.argv[2]]\n"
+        "quiet = Process('quiet', loud, one_shot=True, log=folder / sys.argv[2])\n"
+        "sys.exit(ProcessManager([quiet, Process('app', ['sleep', '1'])], cwd=folder, environment=os.environ,"
+        " grace=10).run())"
+    )
+    for code, shown in (("0", []), ("3", [f"quiet | line {number}" for number in range(31, 51)])):
+        command = [sys.executable, "-c", program, str(tmp_path), code]
+        output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        assert [line for line in output.splitlines() if line.startswith("quiet |")] == shown
+        assert (tmp_path / code).read_text().endswith("line 50\n")
+
+
 def test_one_that_ends_ends_all(run: Run) -> None:
     [app] = [child for child in run.supervisor.children() if "app is up" in " ".join(child.cmdline())]
     app.kill()
