@@ -2,19 +2,24 @@
 
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 from fastapi.testclient import TestClient
+from redis import Redis
 from sqlalchemy import text
 
 from src.kit import redis, settings
 from src.kit.database.engine import get_engine
 from tests.conftest import ROOT, wait_until
 from tests.kit.production_process import Api, running_api
+from tests.kit.redis_server import running_redis
 
 FASTAPI = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["fastapi"]
 CHECK: list[str] = FASTAPI["healthcheck"]["test"]
@@ -53,8 +58,51 @@ def test_a_migration_of_newer_code_does_not_stop_the_older_code(client: TestClie
 
 
 def is_healthy(api: Api) -> bool:
-    command = [sys.executable, *(part.replace("8000", str(api.port)) for part in CHECK[2:])]
+    own = {"8000": str(api.port), "/dev/shm": str(api.output.parent)}  # noqa: S108
+    command = [sys.executable, *CHECK[2:]]
+    for name, value in own.items():
+        command = [part.replace(name, value) for part in command]
     return subprocess.run(command, capture_output=True, env=os.environ, check=False).returncode == 0
+
+
+def is_ready(api: Api) -> bool:
+    return api.ask("/health/ready").status_code == 200
+
+
+def test_it_is_healthy_once_it_is_ready_and_an_outage_does_not_change_that(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    def migrated(statement: str) -> None:
+        with closing(sqlite3.connect(tmp_path / "app.db")) as database, database:
+            database.execute(statement)
+
+    migrated("ALTER TABLE alembic_version RENAME TO kept")
+    with ExitStack() as services:
+        (tmp_path / "redis").mkdir()
+        environment["REDIS_URL"] = services.enter_context(running_redis(tmp_path / "redis"))
+        with running_api(tmp_path, environment, 1) as api:
+            assert not is_healthy(api)
+            migrated("ALTER TABLE kept RENAME TO alembic_version")
+            assert is_healthy(api)
+            services.close()
+            assert not is_ready(api)
+            assert is_healthy(api)
+
+
+@pytest.mark.slow  # it waits for a silent Redis
+def test_it_is_healthy_while_every_thread_waits_for_a_silent_redis(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "redis").mkdir()
+    with running_redis(tmp_path / "redis") as url, ExitStack() as clients:
+        environment["REDIS_URL"] = url
+        with running_api(tmp_path, environment, 1) as api:
+            assert is_healthy(api)
+            os.kill(Redis.from_url(url).info("server")["process_id"], signal.SIGSTOP)
+            for _ in range(120):  # three times as many as there are threads
+                client = clients.enter_context(socket.create_connection(("127.0.0.1", api.port)))
+                client.sendall(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert is_healthy(api)
 
 
 @pytest.mark.slow  # it waits until Gunicorn notices

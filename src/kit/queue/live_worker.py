@@ -70,7 +70,7 @@ class LiveWorker(Worker):
             code: fingerprint of the code.
             loaded_at: when the code was loaded.
             sweep: called in maintenance, every few seconds by one of all workers.
-            heartbeat_file: touched at each heartbeat that Redis has accepted, for health checks.
+            heartbeat_file: touched at each heartbeat, for health checks; Redis has to accept the first one.
         """
         kwargs = {
             "job_monitoring_interval": HEARTBEAT,
@@ -156,7 +156,6 @@ class LiveWorker(Worker):
             self._say_redis_is(away=error)
         else:
             self._say_redis_is(away=None)
-            self._touch_heartbeat_file()
 
     def _touch_heartbeat_file(self) -> None:
         if self._heartbeat_file:
@@ -240,6 +239,8 @@ class LiveWorker(Worker):
             maintenance.run_round(self.queues, self.name, self._sweep, self._exc_handlers)
 
     def _say_redis_is(self, *, away: Exception | None) -> None:
+        if self._heartbeat_file and self._heartbeat_file.exists():  # an outage does not make it unhealthy
+            self._heartbeat_file.touch()
         if away and not self._is_redis_away:
             self.log.warning("Worker %s: Redis is away (%s), waiting for it", self.name, away)
         elif self._is_redis_away and not away:

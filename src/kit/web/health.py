@@ -33,7 +33,7 @@ class Status(BaseModel):
 
 
 @router.get("/health/live")
-def live() -> Status:
+async def live() -> Status:  # async, because in an outage all threads may wait
     """Whether the process answers; an orchestrator restarts it if this fails."""
     return Status()
 
