@@ -227,6 +227,12 @@ def test_more_cores_are_for_the_api_and_the_database() -> None:
     assert {name for name, limit in cores.items() if limit == 6} == {"fastapi", "postgres"}
 
 
+def test_redis_can_have_more_memory() -> None:
+    for variables, expected in (({}, "512"), ({"REDIS_MEMORY": "3g"}, "3072")):
+        limits = render("production", **variables)["services"]["redis"]["deploy"]["resources"]["limits"]
+        assert limits["memory"] == str(int(expected) * 2**20)
+
+
 def test_the_override_of_the_docs_leaves_out_the_database_and_redis(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "DEPLOYMENT.md").read_text(), re.DOTALL)
     override = tmp_path / "docker-compose.override.yml"
