@@ -1,4 +1,4 @@
-"""Whether a process can work: Redis answers, and the database is at the newest migration."""
+"""Whether a process can work: Redis answers, and the database has the newest migration and room for more."""
 
 import logging
 import time
@@ -6,6 +6,7 @@ import time
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from src.kit.database.engine import is_full, require_room
 from src.kit.database.revisions import is_behind, known_revisions
 from src.kit.redis import away_reason, get_redis
 
@@ -48,6 +49,9 @@ def _database_problem() -> str | None:
     try:
         if is_behind():
             return "The database is not at the newest migration: run the migrations (make migrate)."
+        require_room()
     except SQLAlchemyError as error:
+        if is_full(error):
+            return "The disk of the database is full."
         return f"The database does not answer ({type(error).__name__})."
     return None

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Engine, MetaData, create_engine, event, text
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -17,6 +17,9 @@ from src.kit import limits
 from src.kit.settings import get_settings
 
 ROOT = Path(__file__).resolve().parents[3]
+
+DISK_FULL = "53100"
+"""Postgres' code if it could not write a file."""
 
 
 class Base(DeclarativeBase):
@@ -125,6 +128,24 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and (
         error.connection_invalidated or error.statement is None
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this error means that there is no room on the disk of Postgres."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == DISK_FULL
+
+
+def require_room() -> None:
+    """Have Postgres write a temporary file of 1 MiB where the database is; no WAL is written.
+
+    Raises:
+        SQLAlchemyError: there is no room (`is_full`), or the database does not answer.
+    """
+    engine = get_engine()
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execute(text("SET LOCAL work_mem = '64kB'"))  # what exceeds it goes to the disk
+            connection.execute(text("SELECT count(*) FROM unnest(array_fill(repeat('x', 8192), ARRAY[128]))"))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from src.kit import request_id
+from src.kit.database.engine import is_full
 from src.kit.redis import REDIS_AWAY, away_reason
 from src.kit.running import where_and_why
 from src.kit.settings import get_settings
@@ -63,12 +64,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
     def _database_away(_request: Request, error: Exception) -> JSONResponse:
-        logger.error("The database does not answer: %s", str(error).splitlines()[0])
-        return response(
-            503,
-            "The database does not answer, or has no tables yet; see /health/ready.",
-            headers={"Retry-After": "5"},
-        )
+        reason = "The disk of the database is full" if is_full(error) else "The database does not answer"
+        logger.error("%s: %s", reason, str(error).splitlines()[0])
+        detail = f"{reason}." if is_full(error) else f"{reason}, or has no tables yet; see /health/ready."
+        return response(503, detail, headers={"Retry-After": "5"})
 
     @app.exception_handler(ProgrammingError)
     def _no_tables(request: Request, error: ProgrammingError) -> JSONResponse:
