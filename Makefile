@@ -25,6 +25,7 @@ prod: ## Run production: in the background on Docker, else in the foreground
 deploy: ## Run production on Docker Swarm, and wait until it is healthy
 rollback: ## Bring back the version before the last deploy
 backup: ## Save the stack's database to a new file in backups/
+backup-check: ## Restore the newest backup into a scratch database, and count its rows
 restore: ## Put a backup in the place of the data: FILE=backups/….dump
 test: ## Run the tests that a change can break, in two minutes: ARGS="-k name"
 test-all: ## Run all tests, the slow ones and those on Docker too: ARGS=…, REST=1 without those of make test

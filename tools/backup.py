@@ -1,16 +1,22 @@
 """Backups of the stack's Postgres, on Compose and on Swarm: a file each in `backups/`."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 from tools import docker, project, swarm
 from tools.console import ToolError, say
 
 FOLDER = project.ROOT / "backups"
+
+_NAME = "%Y-%m-%dT%H-%M-%SZ.dump"
+_TIMED = "/var/lib/postgresql/backups"
+"""The folder of the service `backup`."""
 
 _POSTGRES = "-U app -d app"
 _DUMP = f"pg_dump {_POSTGRES} --format custom"
@@ -23,6 +29,18 @@ _RESTORE = f"""set -eo pipefail
     echo 'COMMIT;'
 }} | psql {_POSTGRES} --no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1"""
 
+# Counts the rows of each table of the restored copy, and drops it in any case.
+_CHECK = """set -e
+dropdb -U app --if-exists backup_check 2>/dev/null || true
+trap 'dropdb -U app backup_check' EXIT
+createdb -U app --template template0 backup_check
+pg_restore -U app -d backup_check --no-owner --exit-on-error
+psql -U app -d backup_check --no-psqlrc --quiet -At -F ': ' --set ON_ERROR_STOP=1 <<'EOF'
+SELECT format('SELECT %L, count(*) FROM %I.%I', tablename, schemaname, tablename) FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \\gexec
+EOF"""
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
 
 def backup() -> int:
     """Write the whole database into a new file, while the stack keeps running; print its name.
@@ -32,7 +50,7 @@ def backup() -> int:
     """
     container = _Stack().postgres()
     FOLDER.mkdir(mode=0o700, exist_ok=True)
-    file = FOLDER / f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.dump"
+    file = FOLDER / f"{datetime.now(UTC):{_NAME}}"
     part = file.with_suffix(".part")
     try:
         part.touch(mode=0o600)
@@ -80,6 +98,54 @@ def restore() -> int:
     return 0
 
 
+def check() -> int:
+    """Restore the newest backup into a scratch database of the stack's Postgres, and count its rows.
+
+    Raises:
+        ToolError: there is no backup, it is older than twice BACKUP_EVERY, or it can't be restored.
+    """
+    stack = _Stack()
+    postgres, timer = stack.postgres(), stack.container("backup")
+    listed = docker.listing("exec", timer, "ls", _TIMED) if timer else []
+    here = [path.name for path in FOLDER.glob("*.dump")]
+    form = r"\d{4}(-\d\d){2}T(\d\d-){2}\d\dZ\.dump"
+    names = [name for name in (*listed, *here) if re.fullmatch(form, name)]
+    if not names:
+        raise ToolError("There is no backup: `make backup` writes one, and with BACKUP_EVERY the stack does.")
+    name = max(names)
+    age = datetime.now(UTC) - datetime.strptime(name, _NAME).replace(tzinfo=UTC)
+    every = project.environment().get("BACKUP_EVERY", "")
+    if every and age > 2 * _duration(every):
+        raise ToolError(
+            f"The newest backup, {name}, is older than twice BACKUP_EVERY={every}: the log of the service "
+            "`backup` says why (make logs)."
+        )
+    say(f"Restoring {name} into a scratch database. Its tables and their rows:")
+    if name in here:
+        with (FOLDER / name).open("rb") as content:
+            can_be_restored = _try(postgres, content)
+    else:
+        read = ["docker", "exec", timer, "cat", f"{_TIMED}/{name}"]
+        with subprocess.Popen(read, stdout=subprocess.PIPE) as source:
+            can_be_restored = _try(postgres, source.stdout)
+    if not can_be_restored:
+        raise ToolError(f"{name} can't be restored; the lines above say why. The data was not touched.")
+    say(f"{name} can be restored.")
+    return 0
+
+
+def _try(container: str, content: IO[bytes] | None) -> bool:
+    command = ["docker", "exec", "-i", container, "bash", "-c", _CHECK]
+    return subprocess.run(command, stdin=content, check=False).returncode == 0
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([1-9]\d*)([smhd])", text)
+    if not match:
+        raise ToolError(f"BACKUP_EVERY={text} is not a number with s, m, h or d: write 24h, for instance.")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
 def _file() -> Path:
     name = os.environ.get("FILE", "").strip()
     if not name:
@@ -97,16 +163,22 @@ class _Stack:
         self._compose = docker.Compose("prod")
         self._name = self._compose.config()["name"]
 
-    def postgres(self) -> str:
-        """The id of Postgres' container."""
+    def container(self, service: str, *filters: str) -> str:
+        """The id of a service's container on this machine, empty if none runs."""
         labels = (
-            [f"com.docker.compose.project={self._name}", "com.docker.compose.service=postgres"],
-            [f"com.docker.swarm.service.name={self._name}_postgres"],
+            [f"com.docker.compose.project={self._name}", f"com.docker.compose.service={service}"],
+            [f"com.docker.swarm.service.name={self._name}_{service}"],
         )
         for wanted in labels:
-            filters = [part for label in wanted for part in ("--filter", f"label={label}")]
-            if found := docker.listing("ps", "--quiet", "--filter", "health=healthy", *filters):
+            labelled = [part for label in wanted for part in ("--filter", f"label={label}")]
+            if found := docker.listing("ps", "--quiet", *filters, *labelled):
                 return found[0]
+        return ""
+
+    def postgres(self) -> str:
+        """The id of Postgres' container."""
+        if found := self.container("postgres", "--filter", "health=healthy"):
+            return found
         raise ToolError(
             f"No healthy Postgres of {self._name} runs on this machine: start the stack with `make prod`, or "
             "on a Swarm use the node with the label data=true. A database elsewhere is backed up there."

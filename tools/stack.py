@@ -195,6 +195,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "new": new, "update": update.update,
     "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
+    "backup-check": partial(_on_docker, backup.check),
     "dev": partial(_start, "dev", docker.dev), "debug": debug, "attach": attach,
     "prod": partial(_start, "prod", docker.prod),
     "down": down, "logs": logs, "live": live, "doctor": doctor.doctor, "migration": migration,

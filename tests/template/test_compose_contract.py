@@ -31,6 +31,7 @@ OURS = "fastapi rqworker migrate"
 DATA = "redis postgres"
 LASTING = f"fastapi rqworker {DATA}"
 EVERY = f"{OURS} {DATA}"
+CLOSED = f"{EVERY} backup"
 ORDER = (
     "<<", "image", "build", "develop", "entrypoint", "command", "init", "user", "environment", "secrets",
     "volumes", "ports", "networks", "network_mode", "depends_on", "healthcheck", "stop_grace_period",
@@ -72,25 +73,28 @@ TABLE: list[tuple[str, str, str, object]] = [
     (ANY, "fastapi rqworker", "networks", {"data": None, "default": None}),
     (ANY, f"migrate {DATA}", "networks", {"data": None}),
     ("production", "rqworker", "deploy.replicas", 3),
+    ("production", "backup", "deploy.replicas", 0),  # until BACKUP_EVERY is set
+    ("production", "backup", "networks", {"data": None}),
+    ("production", "backup", "image", "postgres:18-alpine"),  # the server's, whose files it has to write
     ("production", LASTING, "restart", "unless-stopped"),
     ("production", "migrate", "restart", "on-failure"),
-    ("production", EVERY, "logging.options.max-size", SOME),
-    ("production", EVERY, "logging.options.max-file", SOME),
-    ("production", EVERY, "deploy.resources.limits.cpus", 1),  # Docker refuses more than there are
-    ("production", EVERY, "deploy.resources.limits.memory", SOME),
-    ("production", EVERY, "deploy.resources.limits.pids", SOME),
-    ("production", EVERY, "cap_drop", ["ALL"]),
-    ("production", EVERY, "security_opt", ["no-new-privileges:true"]),
-    ("production", EVERY, "read_only", True),
-    ("production", EVERY, "init", True),
-    ("production", DATA, "user", SOME),
+    ("production", CLOSED, "logging.options.max-size", SOME),
+    ("production", CLOSED, "logging.options.max-file", SOME),
+    ("production", CLOSED, "deploy.resources.limits.cpus", 1),  # Docker refuses more than there are
+    ("production", CLOSED, "deploy.resources.limits.memory", SOME),
+    ("production", CLOSED, "deploy.resources.limits.pids", SOME),
+    ("production", CLOSED, "cap_drop", ["ALL"]),
+    ("production", CLOSED, "security_opt", ["no-new-privileges:true"]),
+    ("production", CLOSED, "read_only", True),
+    ("production", CLOSED, "init", True),
+    ("production", f"backup {DATA}", "user", SOME),
     # Swarm: ours are replaced when the next one is healthy, and the data stays on its node.
     ("production", "fastapi rqworker", "deploy.update_config.order", "start-first"),
     ("production", "fastapi rqworker", "deploy.update_config.failure_action", "rollback"),
-    ("production", DATA, "deploy.placement.constraints", ["node.labels.data == true"]),
+    ("production", f"backup {DATA}", "deploy.placement.constraints", ["node.labels.data == true"]),
     ("production", DATA, "deploy.update_config", None),
     # Swarm, seen with Docker 28.2, drops these, with a warning at best.
-    *(("production", EVERY, key, None) for key in ("tmpfs", "shm_size", "pid", "ipc", "links", "devices")),
+    *(("production", CLOSED, key, None) for key in ("tmpfs", "shm_size", "pid", "ipc", "links", "devices")),
 ]
 
 
@@ -151,9 +155,12 @@ def test_every_form_has_the_five_services_and_each_can_read_the_secrets_that_it_
                 found[name] = (mount["source"], mount["read_only"])
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or (key.endswith("_FILE") and value.startswith("/run/secrets/")), key
-    assert found == dict.fromkeys(OURS.split(), ("secrets-app", True)) | {
+    expected = dict.fromkeys(OURS.split(), ("secrets-app", True)) | {
         name: (f"secrets-{name}", True) for name in DATA.split()
     }
+    if form == "production":
+        expected["backup"] = ("secrets-postgres", True)
+    assert found == expected
     maker = rendered.pop("secrets")
     assert rendered.keys() == found.keys()
     assert (maker["network_mode"], maker["cap_drop"], maker["read_only"]) == ("none", ["ALL"], True)
@@ -233,6 +240,12 @@ def test_redis_can_have_more_memory() -> None:
         assert limits["memory"] == str(int(expected) * 2**20)
 
 
+def test_backups_run_if_their_time_is_set() -> None:
+    service = render("production", BACKUP_EVERY="24h", BACKUP_KEEP="30")["services"]["backup"]
+    assert service["deploy"]["replicas"] == 1
+    assert (service["environment"]["BACKUP_EVERY"], service["environment"]["BACKUP_KEEP"]) == ("24h", "30")
+
+
 def test_the_override_of_the_docs_leaves_out_the_database_and_redis(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "DEPLOYMENT.md").read_text(), re.DOTALL)
     override = tmp_path / "docker-compose.override.yml"
@@ -257,9 +270,10 @@ def test_swarm_accepts_what_make_deploy_sends(tmp_path: Path, monkeypatch: pytes
     result = run_docker("stack", "config", "-c", "-", stdin=json.dumps(sent))
     assert result.returncode == 0, result.stderr
     accepted = yaml.safe_load(result.stdout)
-    assert accepted["services"].keys() == {*EVERY.split()}
+    assert accepted["services"].keys() == {*CLOSED.split()}
     for name, service in accepted["services"].items():
-        needed = [*secret_files.NAMES] if name in OURS else [f"{name}_password"]
+        own = "postgres" if name == "backup" else name
+        needed = [*secret_files.NAMES] if name in OURS else [f"{own}_password"]
         assert {secret["source"] for secret in service["secrets"]} >= {*needed}, name
         assert name in OURS or len(service["secrets"]) == 1, name
         assert (service["image"] == "sales-dashboard:0123") == (name in OURS), name
