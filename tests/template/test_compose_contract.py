@@ -261,6 +261,21 @@ def test_the_override_of_the_docs_leaves_out_the_database_and_redis(tmp_path: Pa
         assert "default" in found[name]["networks"], f"{name} reaches the outside"
 
 
+def test_the_section_on_kubernetes_has_the_commands_times_and_probes_of_compose() -> None:
+    section = (ROOT / "docs" / "DEPLOYMENT.md").read_text().partition("## Kubernetes\n")[2]
+    base = services("base")
+    for name in OURS.split():
+        assert f"| `{shlex.join(base[name]['command'])}` |" in section
+    assert base["fastapi"]["stop_grace_period"] == "50s"
+    assert base["rqworker"]["stop_grace_period"] == "5m30s"
+    assert "| 50, plus" in section
+    assert "| 330, the" in section
+    _, probe = base["rqworker"]["healthcheck"]["test"]
+    assert probe.replace("$$", "$") in section
+    heartbeat = base["rqworker"]["environment"]["RQ_WORKER_HEARTBEAT_FILE"]
+    assert f"RQ_WORKER_HEARTBEAT_FILE={heartbeat}" in section
+
+
 def test_swarm_accepts_what_make_deploy_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "\n  config " not in run_docker("stack", "--help").stdout:
         pytest.skip("this docker command is too old to check the files for Swarm")
