@@ -41,12 +41,12 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def running_chromium() -> Iterator[Browser | None]:
-    """Run a headless Chromium; None if there is none on this machine."""
-    arguments = ["--no-sandbox"] if os.getuid() == 0 else []
+def running_chromium(*arguments: str) -> Iterator[Browser | None]:
+    """Run a headless Chromium with these arguments; None if there is none on this machine."""
+    arguments += ("--no-sandbox",) if os.getuid() == 0 else ()
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=find_chromium(), args=arguments)
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(arguments))
         except Error as error:
             if find_chromium() or "Executable doesn't exist" not in str(error):
                 raise

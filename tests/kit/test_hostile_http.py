@@ -50,5 +50,5 @@ def test_memory_stays_flat_however_often_it_comes(server: Server) -> None:
 def test_every_answer_has_security_headers(server: Server, path: str) -> None:
     headers = server.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert "frame-ancestors 'none'" in headers["content-security-policy"]

@@ -86,20 +86,43 @@ def test_health_needs_no_key_and_answers_at_any_address(client: TestClient) -> N
     assert client.get("/health/live", headers={"Host": "10.1.2.3:8000"}).status_code == 200
 
 
+OWN_PAGES: list[dict[bytes, bytes]] = [
+    {b"Sec-Fetch-Site": b"same-origin"},
+    {b"Sec-Fetch-Site": b"none"},
+    {b"Origin": b"http://localhost:8000"},
+    {b"Origin": b"https://LOCALHOST:8000"},  # behind a proxy with TLS
+]
+FOREIGN_PAGES: list[dict[bytes, bytes]] = [
+    {},
+    {b"Sec-Fetch-Site": b"cross-site"},
+    {b"Sec-Fetch-Site": b"same-site", b"Origin": b"http://localhost:8000"},
+    {b"Sec-Fetch-Site": b"", b"Origin": b"http://evil.test"},
+    {b"Origin": b"http://localhost:8001"},
+    {b"Origin": b"http://localhost"},
+    {b"Origin": b"http://localhost:8000.evil.test"},
+    {b"Origin": b"localhost:8000"},
+    {b"Origin": b"null"},
+    {b"Origin": b""},
+    {b"Origin": b"", b"Host": b""},
+    {b"Referer": b"http://localhost:8000/"},
+]
+
+
 @pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({b"Sec-Fetch-Site": b"cross-site", **basic(f":{KEYS[0]}")}, 403),
-        ({b"Sec-Fetch-Site": b"cross-site", b"X-API-Key": KEYS[0].encode()}, 200),
-        ({b"Sec-Fetch-Site": b"same-origin", **basic(f":{KEYS[0]}")}, 200),
-        (basic(f":{KEYS[0]}"), 200),
-    ],
+    ("headers", "status"), [(each, 200) for each in OWN_PAGES] + [(each, 403) for each in FOREIGN_PAGES]
 )
-def test_another_site_cannot_use_the_password_of_the_browser(
-    client: TestClient, headers: dict[bytes, bytes], status: int
+def test_only_pages_of_this_host_can_use_the_password_of_the_browser(
+    make_client: Callable[..., TestClient], headers: dict[bytes, bytes], status: int
 ) -> None:
-    assert client.post("/thing", headers=headers).status_code == status
-    assert client.get("/thing", headers=headers).status_code == 200, "nothing is changed by looking"
+    """`test_csrf.py` tries it with a browser."""
+    client = make_client(API_KEYS=KEYS[0], ALLOWED_HOSTS="*")
+    password, key = basic(f":{KEYS[0]}"), {b"X-API-Key": KEYS[0].encode()}
+    for method in ("POST", "PUT", "MKCOL"):
+        answer = client.request(method, "/thing", headers=headers | password)
+        assert answer.status_code == (status if status == 403 or method == "POST" else 405)
+        assert status == 200 or "X-API-Key" in answer.json()["detail"]
+    assert client.get("/thing", headers=headers | password).status_code == 200, "looking changes nothing"
+    assert client.post("/thing", headers=headers | key).status_code == 200, "no browser adds this one"
 
 
 KNOWN = [
@@ -165,8 +188,15 @@ def test_a_websocket_needs_a_key_too(make_client: Callable[..., TestClient]) -> 
     with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("ws://localhost/socket"):
         pass
     assert refused.value.code == 1008
-    with client.websocket_connect("ws://localhost/socket", headers={"X-API-Key": KEYS[0]}) as connection:
-        assert connection.receive_text() == "hello"
+    key, password = {"X-API-Key": KEYS[0]}, {"Authorization": basic(f":{KEYS[0]}")[b"Authorization"].decode()}
+    with (
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("ws://localhost/socket", headers=password | {"Origin": "http://evil.test"}),
+    ):
+        pass
+    for headers in (key, password | {"Origin": "http://localhost"}):
+        with client.websocket_connect("ws://localhost/socket", headers=headers) as connection:
+            assert connection.receive_text() == "hello"
 
 
 def test_the_documentation_has_a_field_for_the_key(client: TestClient) -> None:

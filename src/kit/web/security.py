@@ -26,7 +26,7 @@ PAGE_POLICY = (
 )
 """The Content-Security-Policy of a page: nothing that came with a file or a job can run in it."""
 
-UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="API key as the password", charset="UTF-8"'}
 
 SCHEMES = {
@@ -114,12 +114,26 @@ class ApiKeys:
         elif not _matches(_passwords(scope), keys):
             detail = "A valid API key is required, in the header X-API-Key or as the password of HTTP Basic."
             await _refuse(401, detail, scope, receive, send, CHALLENGE)
-        elif scope.get("method") in UNSAFE_METHODS and b"cross-site" in _values(scope, b"sec-fetch-site"):
-            # The browser adds the password by itself, whichever page caused the request.
-            detail = "A page of another site must not change anything here with your browser's password."
+        elif scope.get("method") not in SAFE_METHODS and not _is_same_origin(scope):  # or a WebSocket
+            detail = (
+                "With the password of HTTP Basic, only pages of this host can change anything. Programs send "
+                "the key in the header X-API-Key; a proxy has to pass on the headers Host and Origin."
+            )
             await _refuse(403, detail, scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+def _is_same_origin(scope: Scope) -> bool:
+    """Whether a page of this host has caused the request, or its user.
+
+    A browser adds the password by itself, whichever page it is. Over plain HTTP it only sends the origin.
+    """
+    if sites := _values(scope, b"sec-fetch-site"):
+        return sites in ([b"same-origin"], [b"none"])
+    # Either scheme: behind a proxy, the server doesn't know whether it was HTTPS.
+    own = [scheme + host.lower() for host in _values(scope, b"host") for scheme in (b"http://", b"https://")]
+    return [origin.lower() in own for origin in _values(scope, b"origin")] == [True]
 
 
 def _values(scope: Scope, name: bytes) -> list[bytes]:
