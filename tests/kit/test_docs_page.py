@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx2 as httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -21,6 +22,17 @@ def api(redis_server: str, sqlite_template: Path, tmp_path_factory: pytest.TempP
     environment = production_environment(redis_server, f"sqlite:///{folder / 'app.db'}")
     with running_api(folder, environment, 1) as api:
         yield api
+
+
+def test_no_cache_keeps_an_answer_and_a_browser_asks_before_it_uses_a_file_again(api: Api) -> None:
+    for path in ("/version", "/openapi.json", "/docs", "/", "/queue", "/api/v1/sales/imports", "/nowhere"):
+        assert api.ask(path).headers.get_list("Cache-Control") == ["no-store"]
+    with httpx.stream("GET", f"{api.url}/queue/events", headers={"X-API-Key": KEY}) as stream:
+        assert stream.headers.get_list("Cache-Control") == ["no-store"]
+    file = api.ask("/docs/files/swagger-ui.css")
+    again = api.ask("/docs/files/swagger-ui.css", **{"If-None-Match": file.headers["ETag"]})
+    assert (file.status_code, again.status_code) == (200, 304)
+    assert file.headers["Cache-Control"] == again.headers["Cache-Control"] == "private, no-cache"
 
 
 def test_an_operation_is_tried_and_no_request_leaves_the_host(browser: Browser, api: Api) -> None:

@@ -57,6 +57,8 @@ class RequestObserver:
                 headers.append(request_id.HEADER, current)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                # Few caches know X-API-Key. A file can at least be compared with what the browser has.
+                headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
                 metrics.count_request(scope, status, perf_counter() - begin)
             await send(message)
 
