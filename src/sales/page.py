@@ -26,7 +26,7 @@ IMPORTS, MAX_COUNTRIES = 8, 1000
 @router.get("/")
 def index(request: Request) -> Response:
     """Render the page."""
-    by_day = summarize(GroupBy.DAY, None, None, None)
+    by_day = summarize(GroupBy.DAY, None, None)
     nonce = secrets.token_urlsafe(16)
     context = _shown() | {
         "nonce": nonce,

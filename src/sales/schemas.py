@@ -59,3 +59,4 @@ class Summary(BaseModel):
 
     total: Money = Field(description="Revenue of all groups, also beyond the limit.", examples=["180667.75"])
     groups: list[Group]
+    next: int | None = Field(default=None, description="The `offset` of the groups that follow, if any.")

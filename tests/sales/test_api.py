@@ -5,6 +5,7 @@ import os
 import uuid
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -28,6 +29,12 @@ def test_an_import_adds_up_exactly(client: TestClient, worker: object) -> None:
         assert Decimal(summary["total"]) == total
         assert sum(Decimal(group["revenue"]) for group in summary["groups"]) == total
         assert len(summary["groups"]) == groups
+        asked, pages = {"group_by": group_by, "limit": "9"}, list[Any]()
+        while not pages or asked["offset"]:
+            pages.append(client.get("/api/v1/sales/summary", params=asked).json())
+            asked["offset"] = pages[-1]["next"]
+        assert [len(page["groups"]) for page in pages] == [9] * (groups // 9) + [groups % 9]
+        assert [group for page in pages for group in page["groups"]] == summary["groups"]
     days = client.get("/api/v1/sales/summary?group_by=day&from=2010-12-02&to=2010-12-03").json()
     assert [group["key"] for group in days["groups"]] == ["2010-12-02", "2010-12-03"]
 
@@ -122,6 +129,7 @@ def test_a_file_with_more_rows_than_the_setting_allows_fails_and_says_so(
         ("GET", "/api/v1/sales/summary?group_by=day&from=2011-01-01&to=2010-01-01", 422),
         ("GET", "/api/v1/sales/summary?group_by=day&from=yesterday", 422),
         ("GET", "/api/v1/sales/summary?group_by=day&limit=0", 422),
+        ("GET", "/api/v1/sales/summary?group_by=day&offset=-1", 422),
         ("POST", IMPORTS, 422),
         ("PUT", IMPORTS, 405),
         ("GET", "/nowhere", 404),

@@ -91,4 +91,14 @@ def test_the_summary_is_what_the_finished_imports_add_up_to(
             attempt.finish(0)
             finished += rows
     for group_by in GroupBy:
-        assert summarize(group_by, *days, limit) == naive(finished, group_by, *days, limit)
+        expected = naive(finished, group_by, *days, limit)
+        found = summarize(group_by, *days, limit)
+        pages = [found]
+        assert (found.total, found.groups) == (expected.total, expected.groups)
+        while offset := pages[-1].next:
+            pages.append(summarize(group_by, *days, limit, offset))
+        assert {page.total for page in pages} == {expected.total}
+        groups = [group for page in pages for group in page.groups]
+        assert groups == naive(finished, group_by, *days, None).groups
+        nothing = summarize(group_by, *days, limit, len(groups))
+        assert (nothing.total, nothing.groups, nothing.next) == (expected.total, [], None)
