@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from src.kit import limits
 from src.kit.settings import SENTINEL_URL, get_settings
@@ -45,18 +45,26 @@ def connect(client: Any = Redis, sentinel: Any = Sentinel, **options: Any) -> An
     options["driver_info"] = None  # each job connects: reading redis-py's version and sending it takes 2 ms
     if settings.redis_ca_file and settings.redis_url.startswith("rediss"):
         options["ssl_ca_certs"] = str(settings.redis_ca_file)
-    url = SENTINEL_URL.fullmatch(settings.redis_url)
-    if not url:
+    if not (behind := sentinels(settings.redis_url, options)):
         return client.from_url(settings.redis_url, **options)
-    scheme, user, hosts, service, rest = url.groups(default="")
-    options |= parse_url(f"{scheme}://{user}{rest}")  # type: ignore[no-untyped-call]
+    nodes, service, asking, options = behind
+    return sentinel(nodes, sentinel_kwargs=asking, **options).master_for(service, client)
+
+
+def sentinels(url: str, options: dict[str, Any]) -> Any:
+    """The addresses of the Sentinels, the master's name, and the options for both; None if there are none."""
+    match = SENTINEL_URL.fullmatch(url)
+    if not match:
+        return None
+    scheme, user, hosts, service, rest = match.groups(default="")
+    options = options | parse_url(f"{scheme}://{user}{rest}")  # type: ignore[no-untyped-call]
     options["ssl"] = options.pop("connection_class", None) is not None
     # The Sentinels get the timeouts and the options of TLS, but neither the user nor the retries.
     asking = {name: value for name, value in options.items() if name.startswith(("socket_", "ssl"))}
-    password = settings.redis_sentinel_password
+    password = get_settings().redis_sentinel_password
     asking |= {"password": password and password.get_secret_value(), "retry": None}
     nodes = [(part.hostname, part.port or 26379) for part in (urlsplit(f"//{h}") for h in hosts.split(","))]
-    return sentinel(nodes, sentinel_kwargs=asking, **options).master_for(service, client)
+    return nodes, service, asking, options
 
 
 @asynccontextmanager
@@ -75,6 +83,11 @@ def away_reason(error: RedisError) -> str:
     """What is wrong with Redis, in a sentence that names no host."""
     if isinstance(error, OutOfMemoryError):
         return "Redis is full."
+    if isinstance(error, MasterNotFoundError):  # its text doesn't say why a Sentinel is of no use
+        return (
+            "None of the Sentinels names a master of Redis: check their addresses, password and certificate, "
+            "and the master's name in REDIS_URL."
+        )
     if found := re.search(r"certificate verify failed: ([^,(]*\w)", str(error)):
         return (
             f"Redis's certificate is not trusted ({found[1]}): REDIS_CA_FILE has to name the certificate of "

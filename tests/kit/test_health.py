@@ -28,6 +28,8 @@ CHECK: list[str] = FASTAPI["healthcheck"]["test"]
 def test_it_is_ready_when_redis_answers_and_the_database_is_migrated(client: TestClient) -> None:
     assert client.get("/health/live").json() == {"status": "ok"}
     assert client.get("/health/ready").json() == {"status": "ok"}
+    for path in ("/health/live", "/health/ready"):  # some load balancers ask only for that
+        assert (client.head(path).status_code, client.head(path).content) == (200, b"")
 
 
 def test_without_redis_it_is_live_but_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from src import progress_manager
 from src.kit.readiness import readiness_problems
 from src.kit.redis import REDIS_AWAY, async_redis, connect, get_redis
 from src.kit.web import problems
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 from tests.kit.redis_server import running_redis
 from tests.kit.services import settings_read_again
 from tests.kit.watched_redis import WatchedRedis, full, running_sentinel
@@ -41,6 +42,14 @@ def using(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[None]:
 
 def redis_problems() -> list[str]:
     return [problem for problem in readiness_problems() if "Redis" in problem]
+
+
+def rq_info() -> str:
+    """What `rq info` says, which is never a traceback."""
+    command = [sys.executable, "-m", "rq.cli", "info", "-c", "src.kit.queue.rq_config"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in said.stderr, said.stderr
+    return said.stdout + said.stderr
 
 
 @pytest.fixture
@@ -65,13 +74,16 @@ def test_every_client_asks_the_sentinel_for_the_master(
 ) -> None:
     with using(monkeypatch, **watched.environment):
         assert redis_problems() == []
+        assert "0 workers, 0 queues" in rq_info()
         get_redis().set("key", "value")
         assert watched.master().get("key") == b"value"
         with connect() as redis:
             assert redis.get("key") == b"value"
         assert asyncio.run(_hear("hello")) == b"hello"
     with using(monkeypatch, **watched.environment | {"REDIS_SENTINEL_PASSWORD": ""}):
-        assert redis_problems() == ["Redis does not answer (MasterNotFoundError)."]
+        assert "No master found for 'main'" in rq_info()
+        (problem,) = redis_problems()
+        assert problem.startswith("None of the Sentinels names a master of Redis: check")
 
 
 @pytest.mark.slow  # the Sentinel looks after the old master every ten seconds
@@ -171,12 +183,15 @@ def test_a_redis_with_tls_is_used_only_with_the_right_ca(
     url = f"rediss://localhost:{port}/0"
     with using(monkeypatch, REDIS_URL=url, REDIS_CA_FILE=str(certificate)):
         assert redis_problems() == []
+        assert "0 workers, 0 queues" in rq_info()
         assert asyncio.run(_hear("hello")) == b"hello"
     for wrong, ca, reason in (
-        (url, make_certificate(tmp_path, "wrong"), "self-signed certificate"),
-        (url.replace("localhost", "127.0.0.1"), certificate, "IP address mismatch"),
+        (url, "", "self-signed certificate"),
+        (url, str(make_certificate(tmp_path, "wrong")), "self-signed certificate"),
+        (url.replace("localhost", "127.0.0.1"), str(certificate), "IP address mismatch"),
     ):
-        with using(monkeypatch, REDIS_URL=wrong, REDIS_CA_FILE=str(ca)):
+        with using(monkeypatch, REDIS_URL=wrong, REDIS_CA_FILE=ca):
+            assert "certificate verify failed" in rq_info()
             (problem,) = redis_problems()
             assert problem.startswith(f"Redis's certificate is not trusted ({reason}): REDIS_CA_FILE has to")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from src.kit.web.problems import MEDIA_TYPE
 from tests.conftest import ROOT
 from tests.kit.services import running_worker
 from tests.sales.imports import IMPORTS, ended, sales_csv, upload
@@ -180,6 +181,10 @@ def test_openapi_has_examples_and_problems(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     assert schema["components"]["schemas"]["ImportView"]["properties"]["rows_done"]["examples"]
     assert "Problem" in schema["components"]["schemas"]
+    for operation in [each for path in schema["paths"].values() for each in path.values()]:
+        errors = {status: each for status, each in operation["responses"].items() if status[0] in "45"}
+        assert {"4XX", "5XX"} <= errors.keys()
+        assert {media for each in errors.values() for media in each["content"]} == {MEDIA_TYPE}
     assert set(schema["paths"]) >= {
         IMPORTS,
         "/api/v1/sales/summary",

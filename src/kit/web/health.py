@@ -10,6 +10,7 @@ from src.kit.queue.workers import CodeOnDisk, Worker, newer_code, workers
 from src.kit.readiness import readiness_problems
 from src.kit.running import running_code
 from src.kit.settings import get_settings
+from src.kit.web.problems import Problem
 
 router = APIRouter(tags=["health"])
 
@@ -32,13 +33,15 @@ class Status(BaseModel):
     status: Annotated[str, Field(examples=["ok"])] = "ok"
 
 
+@router.head("/health/live", include_in_schema=False)
 @router.get("/health/live")
 async def live() -> Status:  # async, because in an outage all threads may wait
     """Whether the process answers; an orchestrator restarts it if this fails."""
     return Status()
 
 
-@router.get("/health/ready", responses={503: {"description": "What the process waits for."}})
+@router.head("/health/ready", include_in_schema=False)
+@router.get("/health/ready", responses={503: {"description": "What it waits for.", "model": Problem}})
 def ready() -> Status:
     """Whether the process can work; a load balancer sends requests only while this answers 200."""
     if problems := readiness_problems():

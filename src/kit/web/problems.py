@@ -13,14 +13,20 @@ from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import Scope
 
 from src.kit import request_id
 from src.kit.database.engine import is_full
 from src.kit.redis import REDIS_AWAY, away_reason
 from src.kit.running import where_and_why
 from src.kit.settings import get_settings
+from src.kit.web.metrics import METHODS
 
 logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+PROBLEM_SCHEMA = "#/components/schemas/Problem"
 
 UNDEFINED_TABLE = "42P01"
 """Postgres' code if the migrations have not run yet."""
@@ -36,7 +42,10 @@ class Problem(BaseModel):
     request_id: str | None = Field(description="The request's id in the log.", examples=["c0ffee"])
 
 
-RESPONSES: dict[int | str, Any] = {"4XX": {"description": "The request can't be served.", "model": Problem}}
+RESPONSES: dict[int | str, Any] = {
+    "4XX": {"description": "The request can't be served.", "model": Problem},
+    "5XX": {"description": "The server can't serve it now.", "model": Problem},
+}
 """For `FastAPI(responses=…)`: documents errors in the schema."""
 
 
@@ -44,8 +53,11 @@ def install(app: FastAPI) -> None:
     """Answer every error of this application as a problem; in production, unexpected ones say no details."""
 
     @app.exception_handler(HTTPException)
-    def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        return response(error.status_code, error.detail, headers=error.headers)
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
+        headers = error.headers
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _methods(app, request.scope)):
+            headers = {"Allow": ", ".join(allowed)}
+        return response(error.status_code, error.detail, headers=headers)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -90,6 +102,26 @@ def install(app: FastAPI) -> None:
         return response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """All methods of a path; Starlette names those of its first route. None in a mounted application."""
+    # Without what the routing has left in it.
+    asked = {name: scope[name] for name in ("type", "path", "root_path", "headers") if name in scope}
+    return [
+        method
+        for method in sorted(METHODS)
+        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in app.routes)
+    ]
+
+
+def name_media_type(schema: dict[str, Any]) -> None:
+    """Say `application/problem+json` in an OpenAPI schema wherever `Problem` is the model of a response."""
+    for operation in (each for path in schema["paths"].values() for each in path.values()):
+        for answer in operation["responses"].values():
+            content = answer.get("content", {})
+            if content.get("application/json", {}).get("schema", {}).get("$ref") == PROBLEM_SCHEMA:
+                content[MEDIA_TYPE] = content.pop("application/json")
+
+
 def response(
     status: int, detail: str, *, headers: Any = None, errors: list[dict[str, str]] | None = None
 ) -> JSONResponse:
@@ -106,4 +138,4 @@ def response(
     ).model_dump()
     if errors:
         body["errors"] = errors
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)

@@ -52,6 +52,7 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         schema = make_schema()
+        problems.name_media_type(schema)
         schema.setdefault("components", {})["securitySchemes"] = SCHEMES
         schema["security"] = [{name: []} for name in SCHEMES]
         for path in OPEN_PATHS & schema["paths"].keys():
