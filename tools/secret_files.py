@@ -28,14 +28,14 @@ def create_missing(folder: Path) -> list[str]:
 
 
 def api_key(folder: Path) -> str:
-    """The first API key.
+    """The first API key, without its name and scope.
 
     Raises:
         ToolError: there is none.
     """
     file = folder / API_KEYS
     try:
-        return file.read_text("utf-8").replace(",", " ").split()[0]
+        return file.read_text("utf-8").replace(",", " ").split()[0].rpartition(":")[2]
     except (OSError, IndexError):
         raise ToolError("There is no API key yet: `make prod` makes one in secrets/api_keys.") from None
 

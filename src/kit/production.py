@@ -128,7 +128,7 @@ def _refused_secrets(settings: Settings) -> Iterator[str]:
     if not settings.api_keys:
         yield f"API_KEYS has no key: {others} Put one into the file that API_KEYS_FILE names; {fix}"
     for number, key in enumerate(settings.api_keys, 1):
-        if problem := _secret_problem(quote(key.get_secret_value())):
+        if problem := _secret_problem(quote(key.secret.get_secret_value())):
             yield f"Key {number} of API_KEYS {problem}: {others} {fix}"
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -30,6 +30,27 @@ def seconds(duration: str) -> int:
     return hours * 3600 + minutes * 60 + rest
 
 
+class ApiKey(NamedTuple):
+    """A key of the API, written `name:scope:key`, or only `key`."""
+
+    secret: SecretStr
+    name: str | None = None
+    """For the access log."""
+    scope: Literal["read", "write"] = "write"
+    """What it may do; who may write may read, too."""
+
+
+def _api_key(number: int, entry: str) -> ApiKey:
+    match = re.fullmatch(r"(?:([A-Za-z0-9_.-]{1,64}):(read|write):)?([^:]+)", entry)
+    if not match:
+        raise ValueError(
+            f"entry {number} is neither a key without colons nor name:scope:key, where the scope is read or "
+            "write, and the name consists of letters, digits, dots, - and _"
+        )
+    name, scope, secret = match.groups()
+    return ApiKey(SecretStr(secret), name, "read" if scope == "read" else "write")
+
+
 class KitSettings(BaseSettings):
     """The settings that `kit` reads, with defaults for development; `.env.example` explains each one.
 
@@ -38,7 +59,7 @@ class KitSettings(BaseSettings):
     not read here: Compose and the Makefile pass its variables to the processes.
     """
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = "development"
     debug: bool = False
@@ -46,7 +67,7 @@ class KitSettings(BaseSettings):
     log_format: Literal["plain", "color"] | None = None  # of development
     log_dir: Path | None = None
 
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1", "[::1]", "fastapi")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
 
@@ -101,7 +122,14 @@ class KitSettings(BaseSettings):
             raise value
         return value
 
-    @field_validator("api_keys", "allowed_hosts", "cors_origins", "rq_queues", mode="before")
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_keys(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return [_api_key(number, entry) for number, entry in enumerate(value.replace(",", " ").split(), 1)]
+
+    @field_validator("allowed_hosts", "cors_origins", "rq_queues", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """Split a list, whose items are separated by commas or whitespace."""

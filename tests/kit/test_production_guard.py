@@ -154,7 +154,7 @@ def test_secrets_come_from_files_without_their_last_line_break(tmp_path: Path) -
         changes |= {name: "", f"{name}_FILE": str(tmp_path / name)}
     show = (
         "from src.kit.production import checked_settings; s = checked_settings();"
-        "print(s.database_url, s.redis_url, *(key.get_secret_value() for key in s.api_keys))"
+        "print(s.database_url, s.redis_url, *(key.secret.get_secret_value() for key in s.api_keys))"
     )
     shown = subprocess.run(
         [sys.executable, "-c", show], cwd=ROOT, env=surroundings(changes), capture_output=True, text=True,

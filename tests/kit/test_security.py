@@ -10,6 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from src.kit import settings
 from src.kit.web import security
+from src.kit.web.observer import RequestObserver
 
 KEYS = ("c0ffee" * 6, "kéy-" + "c0ffee" * 6)
 PATHS = (
@@ -74,6 +75,41 @@ def test_anything_else_is_a_401_that_says_what_to_send(client: TestClient) -> No
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
         assert response.headers["Content-Type"] == "application/problem+json"
         assert "X-API-Key" in response.json()["detail"]
+
+
+def test_a_key_for_reading_changes_nothing_and_says_what_it_would_take(
+    make_client: Callable[..., TestClient],
+) -> None:
+    client = make_client(API_KEYS=f"grafana:read:{KEYS[0]},deployment:write:{KEYS[1]}")
+    same = {b"Sec-Fetch-Site": b"same-origin"}
+    for reads in ({b"X-API-Key": KEYS[0].encode()}, basic(f":{KEYS[0]}") | same):
+        assert client.get("/thing", headers=reads).status_code == 200
+        assert client.options("/thing", headers=reads).status_code == 405, "it comes through"
+        for method in ("POST", "PUT", "MKCOL"):
+            refused = client.request(method, "/thing", headers=reads)
+            assert (refused.status_code, refused.headers["Content-Type"]) == (403, "application/problem+json")
+            assert "needs `write`" in refused.json()["detail"]
+    for writes in ({b"X-API-Key": KEYS[1].encode()}, basic(f":{KEYS[1]}") | same):
+        assert client.get("/thing", headers=writes).status_code == 200
+        assert client.post("/thing", headers=writes).status_code == 200
+    for entry in (f"grafana:read:{KEYS[0]}", f"read:{KEYS[0]}", "grafana", "read"):
+        assert client.get("/thing", headers={"X-API-Key": entry}).status_code == 401
+
+
+def test_the_access_log_names_the_key(
+    make_client: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_client(API_KEYS=f"grafana:read:{KEYS[0]},{KEYS[1]}", ENVIRONMENT="production").app
+    client = TestClient(RequestObserver(app), base_url="http://localhost")
+    with caplog.at_level("INFO", "src.access"):
+        client.get("/thing", headers={"X-API-Key": KEYS[0]})
+        client.post("/thing", headers={"X-API-Key": KEYS[0]})
+        client.get("/thing", headers={b"X-API-Key": KEYS[1].encode()})
+        client.get("/thing", headers={"X-API-Key": "grafana"})
+    logged = [vars(record) for record in caplog.records if record.name == "src.access"]
+    assert [each.get("key_name") for each in logged] == ["grafana", "grafana", None, None]
+    assert [each["status"] for each in logged] == [200, 403, 200, 401]
+    assert "c0ffee" not in repr(logged)
 
 
 @pytest.mark.parametrize("path", PATHS)

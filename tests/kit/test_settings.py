@@ -61,6 +61,14 @@ def test_the_repr_of_the_settings_has_no_secret(monkeypatch: pytest.MonkeyPatch)
     assert "hidden-from-view" not in repr(settings) + str(settings)
 
 
+def test_the_error_about_a_key_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for entry in ("hunter2:read", "me:all:hunter2", "me:read:hunter2:x", "::hunter2", "m/e:read:hunter2"):
+        monkeypatch.setenv("API_KEYS", f"good,{entry}")
+        with pytest.raises(ValidationError, match="entry 2 is neither a key") as caught:
+            Settings()
+        assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("content", "reason"), [(b"\xff\xfe", "UTF-8"), (None, "Is a directory")])
 def test_a_file_that_cannot_be_used_is_reported_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, reason: str

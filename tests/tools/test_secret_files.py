@@ -56,3 +56,5 @@ def test_make_prints_the_first_key_and_nothing_else(tmp_path: Path, variables: l
     (tmp_path / "secrets" / "api_keys").write_text("first\nsecond\n")
     found = make()
     assert (found.returncode, found.stdout, found.stderr) == (0, "first\n", "")
+    (tmp_path / "secrets" / "api_keys").write_text("deployment:write:first\nsecond\n")
+    assert make().stdout == "first\n"

@@ -81,6 +81,8 @@ class RequestObserver:
             "duration": round(seconds, 6),
             "client": client[0] if client else None,
         }
+        if name := scope.get("key_name"):
+            fields["key_name"] = name
         logger.info("%s %s %d", scope["method"], scope["path"], status, extra=fields)
 
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src.kit.settings import get_settings
+from src.kit.settings import ApiKey, get_settings
 from src.kit.web import problems
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
@@ -97,25 +97,30 @@ def _is_allowed(scope: Scope) -> bool:
 class ApiKeys:
     """ASGI middleware: requires one of `API_KEYS`, as `X-API-Key` or as the password of HTTP Basic.
 
-    It answers before it reads any of the body. Without keys, as in development, everyone has access.
+    It answers before it reads any of the body. Without keys, as in development, everyone has access. The name
+    of the key is `key_name` in the scope, for the access log.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        keys = [key.get_secret_value().encode() for key in get_settings().api_keys]
-        if (
-            scope["type"] == "lifespan"
-            or scope["path"] in OPEN_PATHS
-            or not keys
-            or _matches(_values(scope, b"x-api-key"), keys)
-        ):
+        keys = get_settings().api_keys
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or not keys:
             await self.app(scope, receive, send)
-        elif not _matches(_passwords(scope), keys):
+            return
+        in_header, in_password = _find(_values(scope, b"x-api-key"), keys), _find(_passwords(scope), keys)
+        key = in_header or in_password
+        is_safe = scope.get("method") in SAFE_METHODS  # a WebSocket is not
+        if not key:
             detail = "A valid API key is required, in the header X-API-Key or as the password of HTTP Basic."
             await _refuse(401, detail, scope, receive, send, CHALLENGE)
-        elif scope.get("method") not in SAFE_METHODS and not _is_same_origin(scope):  # or a WebSocket
+            return
+        scope["key_name"] = key.name
+        if not is_safe and key.scope == "read":
+            detail = "This API key has the scope `read`; a request that can change anything needs `write`."
+            await _refuse(403, detail, scope, receive, send)
+        elif not is_safe and not in_header and not _is_same_origin(scope):
             detail = (
                 "With the password of HTTP Basic, only pages of this host can change anything. Programs send "
                 "the key in the header X-API-Key; a proxy has to pass on the headers Host and Origin."
@@ -154,9 +159,11 @@ def _passwords(scope: Scope) -> list[bytes]:
     return found
 
 
-def _matches(given: Iterable[bytes], keys: list[bytes]) -> bool:
-    """Whether a valid key was given; the time that it takes reveals nothing about the keys."""
-    return True in [compare_digest(each, key) for each in given for key in keys]
+def _find(given: Iterable[bytes], keys: Iterable[ApiKey]) -> ApiKey | None:
+    """The valid key that was given; the time that it takes reveals nothing about the keys."""
+    pairs = [(each, key) for each in given for key in keys]
+    found = [key for each, key in pairs if compare_digest(each, key.secret.get_secret_value().encode())]
+    return found[0] if found else None
 
 
 async def _refuse(
