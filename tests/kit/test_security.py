@@ -1,18 +1,21 @@
 """Who may use the API: keys, host names, origins."""
 
 import base64
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
 from fastapi import FastAPI, WebSocket
 from fastapi.testclient import TestClient
+from redis import Redis
 from starlette.websockets import WebSocketDisconnect
 
 from src.kit import settings
-from src.kit.web import security
+from src.kit.web import security, wrong_keys
 from src.kit.web.observer import RequestObserver
 
 KEYS = ("c0ffee" * 6, "kéy-" + "c0ffee" * 6)
+NO_REDIS = "redis://127.0.0.1:1/0"
 PATHS = (
     "/", "/version", "/docs", "/openapi.json", "/api/v1/nowhere", "/health", "/health/live/", "/HEALTH/LIVE",
 )  # fmt: skip
@@ -23,7 +26,7 @@ def make_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestC
     """Makes a client of an application with one route, protected as the given variables say."""
 
     def make(**environment: str) -> TestClient:
-        for name, value in environment.items():
+        for name, value in ({"REDIS_URL": NO_REDIS} | environment).items():
             monkeypatch.setenv(name, value)
         settings.get_settings.cache_clear()
         app = FastAPI()
@@ -75,6 +78,39 @@ def test_anything_else_is_a_401_that_says_what_to_send(client: TestClient) -> No
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
         assert response.headers["Content-Type"] == "application/problem+json"
         assert "X-API-Key" in response.json()["detail"]
+
+
+def test_who_sends_too_many_wrong_keys_has_to_wait(
+    make_client: Callable[..., TestClient], redis_url: str
+) -> None:
+    key = {"X-API-Key": KEYS[0]}
+    wrong: list[dict[bytes, bytes]] = [{b"X-API-Key": b"wrong"}, basic(":wrong")]
+    first = make_client(API_KEYS=KEYS[0], REDIS_URL=redis_url)
+    second = TestClient(first.app, base_url="http://localhost")  # as another process
+    for number in range(wrong_keys.LIMIT):
+        client = first if number % 3 else second
+        assert client.get("/thing", headers=wrong[number % 2]).status_code == 401
+        assert client.get("/thing", headers=key).status_code == 200, "it does not count"
+    for client in (first, second):
+        refused = client.get("/thing", headers=wrong[0])
+        assert (refused.status_code, refused.headers["Content-Type"]) == (429, "application/problem+json")
+        assert 0 < int(refused.headers["Retry-After"]) <= wrong_keys.PERIOD
+        assert client.get("/thing", headers=key).status_code == 200, "it may be of somebody else"
+        assert client.get("/thing").status_code == 401
+    elsewhere = TestClient(first.app, base_url="http://localhost", client=("10.0.0.2", 50000))
+    assert elsewhere.get("/thing", headers=wrong[0]).status_code == 401
+    with Redis.from_url(redis_url) as redis:
+        redis.expire("wrong-keys:testclient", 0)  # as if the minute was over
+    assert first.get("/thing", headers=wrong[0]).status_code == 401
+
+
+def test_without_redis_nobody_is_locked_out(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(API_KEYS=KEYS[0])
+    for _ in range(wrong_keys.LIMIT + 1):
+        assert client.get("/thing", headers={"X-API-Key": "wrong"}).status_code == 401
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = make_client(API_KEYS=KEYS[0], REDIS_URL=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        assert client.get("/thing", headers={"X-API-Key": "wrong"}).status_code == 401
 
 
 def test_a_key_for_reading_changes_nothing_and_says_what_it_would_take(

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from src.kit.settings import ApiKey, get_settings
-from src.kit.web import problems
+from src.kit.web import problems, wrong_keys
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
 """For orchestrators and load balancers, which use an address and have no key."""
@@ -113,8 +113,7 @@ class ApiKeys:
         key = in_header or in_password
         is_safe = scope.get("method") in SAFE_METHODS  # a WebSocket is not
         if not key:
-            detail = "A valid API key is required, in the header X-API-Key or as the password of HTTP Basic."
-            await _refuse(401, detail, scope, receive, send, CHALLENGE)
+            await _refuse_wrong_key(scope, receive, send)
             return
         scope["key_name"] = key.name
         if not is_safe and key.scope == "read":
@@ -128,6 +127,21 @@ class ApiKeys:
             await _refuse(403, detail, scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+async def _refuse_wrong_key(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a request without a valid key; one with a wrong key counts, as a browser first sends none.
+
+    A valid key works even then: behind a proxy or Docker's network, all clients may have the same address.
+    """
+    has_key = _values(scope, b"x-api-key") or _values(scope, b"authorization")
+    client = scope.get("client")
+    if has_key and client and (seconds := await wrong_keys.seconds_to_wait(client[0])):
+        detail = f"Too many wrong API keys came from this address; try again in {seconds} seconds."
+        await _refuse(429, detail, scope, receive, send, {"Retry-After": str(seconds)})
+        return
+    detail = "A valid API key is required, in the header X-API-Key or as the password of HTTP Basic."
+    await _refuse(401, detail, scope, receive, send, CHALLENGE)
 
 
 def _is_same_origin(scope: Scope) -> bool:
