@@ -14,7 +14,8 @@ from src.kit.settings import KitSettings
 class Settings(KitSettings):
     """The settings of the features of this service."""
 
-    sales_max_rows: int = Field(default=5_000_000, ge=1)
+    sales_max_rows: int = Field(default=2_000_000, ge=1)
+    sales_max_rejected_rows: int = Field(default=10_000, ge=0)
 
 
 @lru_cache

@@ -12,6 +12,7 @@ from src.sales import imports
 from src.sales.imports import Attempt, Superseded
 from src.sales.models import SalesImport
 from src.sales.sales_file import SalesFile, UnreadableFile
+from src.sales.schemas import RowError
 from src.settings import get_settings
 
 logger = logging.getLogger(__name__)
@@ -38,13 +39,19 @@ def run_import(import_id: str) -> None:
 
 
 def _run(import_id: str, attempt: Attempt) -> None:
-    file = SalesFile(attempt.chunks)
+    file, limit = SalesFile(attempt.chunks), get_settings().sales_max_rejected_rows
     total = file.count_rows(get_settings().sales_max_rows)
     progress_manager.report(import_id, 0, total)
-    rows, done = file.rows(), 0
+    rows, done, rejected = file.rows(), 0, 0
     while batch := list(islice(rows, BATCH_ROWS)):
         attempt.store(batch, total)
         done += len(batch)
+        rejected += sum(isinstance(row, RowError) for row in batch)
+        if rejected > limit:
+            read = f"reading stopped after {done:,} of {total:,} rows, of which {rejected:,} were rejected"
+            fix = "Correct the rows, or raise SALES_MAX_REJECTED_ROWS."
+            give_up(uuid.UUID(import_id), f"More than {limit:,} rows are rejected: {read}. {fix}")
+            return
         progress_manager.report(import_id, done, total)
     attempt.finish(total)
     progress_manager.report(import_id, done, total, "finished")

@@ -116,7 +116,32 @@ def test_a_file_with_more_rows_than_the_setting_allows_fails_and_says_so(
     with running_worker(stack | {"SALES_MAX_ROWS": "10"}):
         view = ended(client, import_id)
     assert (view["status"], view["rows_done"]) == ("failed", 0)
-    assert view["reason"] == "It has more than 10 rows; split it, or raise SALES_MAX_ROWS."
+    assert view["reason"] == (
+        "It has more than 10 rows: reading stopped at line 12, and no row was stored. "
+        "Split it, or raise SALES_MAX_ROWS."
+    )
+
+
+def test_a_file_with_more_rejected_rows_than_the_setting_allows_fails_and_says_what_was_read(
+    client: TestClient, stack: dict[str, str]
+) -> None:
+    data, _ = sales_csv(1600)
+    files = data + b"x\n" * 40, data + b"x\n" * 641
+    ids = [upload(client, each).json()["id"] for each in files]
+    with running_worker(stack | {"SALES_MAX_REJECTED_ROWS": "40"}):
+        good, view = (ended(client, each) for each in ids)
+    assert (good["status"], good["rows_rejected"]) == ("finished", 40)
+    assert (view["status"], view["rows_total"], view["rows_done"], view["rows_rejected"]) == (
+        "failed", 2241, 1600, 400
+    )  # fmt: skip
+    assert view["errors"][0] == {
+        "line": 1602, "column": "StockCode", "reason": "the row has 1 cells, the header 8"
+    }  # fmt: skip
+    assert view["reason"] == (
+        "More than 40 rows are rejected: reading stopped after 2,000 of 2,241 rows, of which 400 were "
+        "rejected. Correct the rows, or raise SALES_MAX_REJECTED_ROWS."
+    )
+    assert client.get("/api/v1/sales/summary?group_by=day").json()["total"] == str(sales_csv(1600)[1])
 
 
 @pytest.mark.parametrize(

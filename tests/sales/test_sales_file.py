@@ -103,9 +103,25 @@ def test_a_row_needs_all_columns_and_nothing_beyond_them() -> None:
 def test_rows_are_counted_up_to_a_limit() -> None:
     file = sales_file(f"{HEADER}\n{ROW}\nnonsense\n{ROW}\n")
     assert file.count_rows(limit=3) == 3
-    with pytest.raises(UnreadableFile, match="more than 2 rows; split it, or raise SALES_MAX_ROWS"):
+    with pytest.raises(UnreadableFile, match="more than 2 rows: reading stopped at line 4, and no row was"):
         file.count_rows(limit=2)
     assert read(HEADER) == read(f"{HEADER}\r\n") == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_no_more_of_a_file_is_read_than_its_limit_allows_even_if_its_lines_are_blank(end: str) -> None:
+    taken = 0
+
+    def open_chunks() -> Iterator[bytes]:
+        nonlocal taken
+        for chunk in (f"{HEADER}{end}".encode(), *[end.encode() * 10] * 1000):
+            taken += 1
+            yield chunk
+
+    file, taken = SalesFile(open_chunks), 0
+    with pytest.raises(UnreadableFile, match="more than 100 rows: reading stopped at line 111"):
+        file.count_rows(limit=100)
+    assert taken == 12
 
 
 SPLIT = f'1,A,"OPEN,1,2010-12-01,1,,X\n2,A,"X",1,2010-12-01,1,,X\n{ROW}'
@@ -135,7 +151,7 @@ def test_a_file_that_cannot_be_split_into_rows_is_refused_with_the_line(rows: st
 def test_what_is_not_a_table_is_refused_with_a_sentence(name: str) -> None:
     make, reason = UNREADABLE[name]
     with pytest.raises(UnreadableFile) as error:
-        sales_file(make()).count_rows(limit=1000)
+        sales_file(make()).count_rows(limit=10_000)
     sentence = str(error.value)
     assert reason in sentence
     assert re.search(r"[;:,.] .+\.$", sentence), "it says what to do"
