@@ -74,7 +74,7 @@ def test_a_row_runs_under_its_id() -> None:
         ),
         (
             StatementError("", "SELECT secret", {}, JobTimeoutException("4 seconds")),
-            "The job failed for good: JobTimeoutException: 4 seconds",
+            "The job failed for good: it had not ended after 300 s, its time limit",
         ),
     ],
 )
@@ -84,7 +84,8 @@ def test_the_last_failure_is_told_without_the_statement(
     _errors[str(ROW)] = error
     work.enqueue(ROW)
     run_all()
-    assert len(ran) == 4, "the first attempt and JOB_RETRIES more"
+    is_timeout = "time limit" in reason
+    assert len(ran) == (1 if is_timeout else 4), "the first attempt and JOB_RETRIES more"
     assert given_up == [(ROW, reason)]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
-from rq.timeouts import JobTimeoutException
 from sqlalchemy.exc import SQLAlchemyError
 
 from src.kit.queue.enqueue import JobOptions, enqueue, find_job, in_hand, sweep
+from src.kit.queue.job import timeout_in
 from src.kit.redis import REDIS_AWAY, away_reason
 
 logger = logging.getLogger(__name__)
@@ -95,10 +95,10 @@ def _note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trac
     """RQ's failure callback: after the last attempt, the row says why. It quotes no database error."""
     if job.retries_left:
         return
-    cause = getattr(error, "orig", None)  # a timeout in a statement is SQLAlchemy's StatementError
-    error = cause if isinstance(cause, JobTimeoutException) else error
     if isinstance(error, AbandonedJobError):
         reason = "its worker died"
+    elif timeout_in(error):
+        reason = f"it had not ended after {job.timeout} s, its time limit"
     else:
         reason = f"{type(error).__name__}: {SEE_LOG if isinstance(error, SQLAlchemyError) else error}"
     job.func.fail(job.id, reason)

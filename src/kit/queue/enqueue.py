@@ -39,12 +39,14 @@ class JobOptions:
         backoff: seconds before each further attempt, of which the last counts for all that follow; each time
             is changed at random by up to a fifth, so that jobs that failed together don't return together.
         timeout: seconds that one attempt may take; by default `JOB_TIMEOUT`.
+        retry_timeouts: whether a job that ran into this time is tried again, too.
     """
 
     queue: str = DEFAULT_QUEUE
     retries: int | None = None
     backoff: Sequence[float] = (1, 10, 60)
     timeout: int | None = None
+    retry_timeouts: bool = False
 
     def __post_init__(self) -> None:
         if (self.retries or 0) < 0 or not self.backoff or min(self.backoff) < 0 or (self.timeout or 1) < 1:
@@ -123,7 +125,8 @@ def enqueue(
         job_timeout=how.timeout,
         retry=how.retry(),
         on_failure=on_failure and Callback(on_failure),
-        meta={"request_id": request_id.current() or request_id.new()} | tracing.of_new_job(function),
+        meta={"request_id": request_id.current() or request_id.new(), "retry_timeouts": how.retry_timeouts}
+        | tracing.of_new_job(function),
         result_ttl=3600,
         failure_ttl=7 * 24 * 3600,
         pipeline=pipeline,

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from redis.client import Pipeline
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
+from rq.timeouts import JobTimeoutException
 from rq.utils import now
 
 from src.kit import limits, tracing
@@ -28,7 +30,8 @@ KEEP_UNREADABLE = 7 * 24 * 3600
 class RobustJob(Job):
     """A job whose attempts don't count if they failed because the database or Redis was away.
 
-    `JOB_RETRIES` is for jobs that crash; an outage would use them up soon.
+    `JOB_RETRIES` is for jobs that crash; an outage would use them up soon. A job that ran into its time limit
+    would do so again: it has failed, unless its options have `retry_timeouts`.
     """
 
     def perform(self) -> Any:
@@ -48,9 +51,12 @@ class RobustJob(Job):
                 logger.warning(
                     "Job %s met an outage and will be tried again: %s", self.id, _first_line(error)
                 )
-                _wait_for_the_end_of_the_outage()
                 self.meta["outages"] = outages
                 self.retries_left = (self.retries_left or 0) + 1
+                with suppress(JobTimeoutException):
+                    _wait_for_the_end_of_the_outage()
+            elif timeout_in(error) and not readiness_problems():
+                _give_up(self)
             raise
 
     def retry(self, queue: Queue, pipeline: Pipeline) -> None:
@@ -84,6 +90,28 @@ def fetch_or_fail(
         logger.exception("Job %s can't be read: it has failed", job_id)
         queue.connection.zadd(queue.failed_job_registry.key, {job_id: time.time() + KEEP_UNREADABLE})
         return None
+
+
+def timeout_in(error: BaseException | None) -> bool:
+    """Whether the end of the job's time led to this error."""
+    while error and not isinstance(error, JobTimeoutException):
+        # A timeout in a statement is SQLAlchemy's StatementError.
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return error is not None
+
+
+def overrun(job: Job) -> str:
+    """What to say of a killed job that was past its time limit, and is not tried again; otherwise ''."""
+    lasted = (now() - job.started_at).total_seconds() if job.started_at else 0
+    if not job.timeout or not 0 < job.timeout < lasted:
+        return ""
+    _give_up(job)
+    return f"it had not ended after {job.timeout} s, its time limit; "
+
+
+def _give_up(job: Job) -> None:
+    if not job.meta.get("retry_timeouts"):
+        job.retries_left = 0
 
 
 def _first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from rq.utils import now
 from rq.worker import WorkerStatus
 
 from src.kit.queue import durations, maintenance
-from src.kit.queue.job import RobustJob
+from src.kit.queue.job import RobustJob, overrun
 from src.kit.queue.scheduler import Scheduler
 from src.kit.redis import REDIS_AWAY
 from src.reload import pause
@@ -206,7 +206,7 @@ class LiveWorker(Worker):
     ) -> None:
         """The job has failed, or its process has died: retry it while it has retries left, and count it."""
         if self._killed_with is not None:
-            exc_string += f"it had {self._killed_with / 2**20:.0f} MiB of memory"
+            exc_string += f"{overrun(job)}it had {self._killed_with / 2**20:.0f} MiB of memory"
             self.log.warning("Job %s: %s", job.id, exc_string)
             self._killed_with = None
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
