@@ -14,11 +14,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from src.kit.database.engine import get_engine, transaction
+from src.kit.queue.enqueue import DEFAULT_QUEUE
 from src.sales.models import SalesImport, SalesImportChunk, SalesLine, Status
 from src.sales.rows import SalesRow
 from src.sales.schemas import RowError
+from src.settings import get_settings
 
 CHUNK_BYTES = 256 * 1024
+LARGE = 4  # chunks; a larger file waits until no smaller one does
 MAX_ERRORS = 100
 
 _UNFINISHED = SalesImport.status.in_([Status.QUEUED, Status.RUNNING])
@@ -68,6 +71,14 @@ def unfinished(before: datetime) -> Sequence[uuid.UUID]:
     query = select(SalesImport.id).where(_UNFINISHED, SalesImport.created_at < before)
     with transaction() as session:
         return session.scalars(query.order_by(SalesImport.created_at)).all()
+
+
+def queue_of(import_id: uuid.UUID) -> str:
+    """The queue for an import: `low` for a large file, if it is one of `RQ_QUEUES`."""
+    beyond = select(SalesImportChunk.number).where(SalesImportChunk.import_id == import_id)
+    with transaction() as session:
+        is_large = session.scalar(beyond.where(SalesImportChunk.number == LARGE)) is not None
+    return "low" if is_large and "low" in get_settings().rq_queues else DEFAULT_QUEUE
 
 
 def retry(import_id: uuid.UUID) -> SalesImport | None:

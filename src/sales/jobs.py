@@ -27,7 +27,7 @@ def give_up(import_id: uuid.UUID, reason: str, **more: Any) -> None:
         logger.info("Import %s failed: %s", import_id, reason)
 
 
-@durable_job(imports.unfinished, give_up)
+@durable_job(imports.unfinished, give_up, imports.queue_of)
 def run_import(import_id: str) -> None:
     """Job: store the rows of an import's file. Running it again gives the same rows."""
     try:

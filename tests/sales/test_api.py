@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from src.kit.web.problems import MEDIA_TYPE
 from tests.conftest import ROOT
-from tests.kit.services import running_worker
+from tests.kit.services import running_worker, settings_read_again
 from tests.sales.imports import IMPORTS, ended, sales_csv, upload
 
 
@@ -142,6 +142,27 @@ def test_a_file_with_more_rejected_rows_than_the_setting_allows_fails_and_says_w
         "rejected. Correct the rows, or raise SALES_MAX_REJECTED_ROWS."
     )
     assert client.get("/api/v1/sales/summary?group_by=day").json()["total"] == str(sales_csv(1600)[1])
+
+
+def test_small_files_come_before_large_ones_that_were_there_first(
+    client: TestClient, stack: dict[str, str]
+) -> None:
+    mib = b"x" * 1024 * 1024
+    files = mib + b"\n1", mib + b"\n2", sales_csv(1)[0], mib
+    ids = [upload(client, each).json()["id"] for each in files]
+    with running_worker(stack):
+        ends = {import_id: ended(client, import_id)["finished_at"] for import_id in ids}
+    assert sorted(ids, key=ends.__getitem__) == [*ids[2:], *ids[:2]]
+
+
+def test_large_files_are_imported_where_no_worker_serves_low(
+    client: TestClient, stack: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RQ_QUEUES", "default")
+    with settings_read_again():
+        import_id = upload(client, b"x" * 2 * 1024 * 1024).json()["id"]
+    with running_worker(stack | {"RQ_QUEUES": "default"}):
+        assert ended(client, import_id)["status"] == "failed"
 
 
 @pytest.mark.parametrize(

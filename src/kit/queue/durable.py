@@ -31,6 +31,7 @@ class DurableJob:
         unfinished: Callable[[datetime], Iterable[uuid.UUID]],
         give_up: Callable[[uuid.UUID, str], None],
         options: JobOptions,
+        queue_of: Callable[[uuid.UUID], str] | None = None,
     ) -> None:
         self.__doc__ = function.__doc__
         self._function = function
@@ -38,6 +39,7 @@ class DurableJob:
         self._unfinished = unfinished
         self._give_up = give_up
         self._options = options
+        self._queue_of = queue_of or (lambda _: options.queue)
         sweep(self.enqueue_lost)
 
     def __call__(self, row_id: str) -> None:
@@ -48,7 +50,8 @@ class DurableJob:
         """Enqueue the job of a committed row; while Redis is away or full, a worker does it later."""
         try:
             id_ = str(row_id)
-            enqueue(self._name, id_, job_id=id_, on_failure=_note_failure, options=self._options)
+            queue = self._queue_of(row_id)
+            enqueue(self._name, id_, queue=queue, job_id=id_, on_failure=_note_failure, options=self._options)
         except REDIS_AWAY as error:
             logger.warning("%s %s is stored and will be enqueued later", away_reason(error), row_id)
 
@@ -77,6 +80,7 @@ class DurableJob:
 def durable_job(
     unfinished: Callable[[datetime], Iterable[uuid.UUID]],
     give_up: Callable[[uuid.UUID, str], None],
+    queue_of: Callable[[uuid.UUID], str] | None = None,
     **options: Any,
 ) -> Callable[[Callable[[str], None]], DurableJob]:
     """Decorator: make a function that works on a row a job, with `enqueue` to be called after the commit.
@@ -86,9 +90,10 @@ def durable_job(
     Args:
         unfinished: returns the ids of the rows accepted before a time whose work has not ended.
         give_up: called with a row's id and a reason when the last attempt has failed.
+        queue_of: returns the queue of a row's job, by its size for example; by default that of the options.
         options: of `JobOptions`, such as `queue="low"`.
     """
-    return lambda function: DurableJob(function, unfinished, give_up, JobOptions(**options))
+    return lambda function: DurableJob(function, unfinished, give_up, JobOptions(**options), queue_of)
 
 
 def _note_failure(job: Job, _redis: Any, _type: Any, error: BaseException, _trace: Any) -> None:
