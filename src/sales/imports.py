@@ -14,13 +14,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from src.kit.database.engine import get_engine, transaction
-from src.kit.queue.enqueue import DEFAULT_QUEUE
 from src.sales.models import SalesImport, SalesImportChunk, SalesLine, Status
 from src.sales.rows import SalesRow
 from src.sales.schemas import RowError
-from src.settings import get_settings
 
 CHUNK_BYTES = 256 * 1024
+REMOVED = 50_000  # lines in a statement
 LARGE = 4  # chunks; a larger file waits until no smaller one does
 MAX_ERRORS = 100
 
@@ -74,11 +73,9 @@ def unfinished(before: datetime) -> Sequence[uuid.UUID]:
 
 
 def queue_of(import_id: uuid.UUID) -> str:
-    """The queue for an import: `low` for a large file, if it is one of `RQ_QUEUES`."""
-    beyond = select(SalesImportChunk.number).where(SalesImportChunk.import_id == import_id)
+    """The queue for an import: `low` for a large file."""
     with transaction() as session:
-        is_large = session.scalar(beyond.where(SalesImportChunk.number == LARGE)) is not None
-    return "low" if is_large and "low" in get_settings().rq_queues else DEFAULT_QUEUE
+        return "low" if session.get(SalesImportChunk, (import_id, LARGE)) else "default"
 
 
 def retry(import_id: uuid.UUID) -> SalesImport | None:
@@ -91,12 +88,24 @@ def retry(import_id: uuid.UUID) -> SalesImport | None:
     return None
 
 
-def fail(import_id: uuid.UUID, reason: str, **more: Any) -> bool:
+def fail(import_id: uuid.UUID, reason: str, *, even_ended: bool = False, **more: Any) -> bool:
     """Mark an import as failed, unless it has ended; its file is kept for a retry."""
     failed = {"status": Status.FAILED, "reason": reason[:500], "finished_at": datetime.now(UTC)}
-    statement = update(SalesImport).where(SalesImport.id == import_id, _UNFINISHED).values(failed | more)
+    which = update(SalesImport).where(SalesImport.id == import_id, _UNFINISHED | even_ended)
     with transaction() as session:
-        return session.scalar(statement.returning(SalesImport.id)) is not None
+        return session.scalar(which.values(failed | more).returning(SalesImport.id)) is not None
+
+
+def remove(import_id: uuid.UUID) -> None:
+    """Delete an import that has failed, with all that is stored of it."""
+    mine = SalesLine.import_id == import_id
+    with transaction() as session:
+        lines = session.scalar(select(func.max(SalesLine.line)).where(mine)) or 0
+    for line in range(0, lines, REMOVED):  # one statement would run into the time limit of requests
+        with transaction() as session:
+            session.execute(delete(SalesLine).where(mine, SalesLine.line <= line + REMOVED))
+    with transaction() as session:
+        session.execute(delete(SalesImport).where(SalesImport.id == import_id))
 
 
 class Attempt:

@@ -64,3 +64,11 @@ def retry_import(import_id: uuid.UUID) -> SalesImport | None:
     if sales_import := imports.retry(import_id):
         run_import.enqueue(import_id)
     return sales_import
+
+
+def delete_import(import_id: uuid.UUID) -> bool:
+    """Stop an import if it runs, and delete it with its rows; False if there is none."""
+    if found := imports.fail(import_id, "It is being deleted.", even_ended=True):  # no row counts any more
+        run_import.cancel(import_id)
+        imports.remove(import_id)
+    return found

@@ -15,7 +15,7 @@ from src.kit.web.body_limit import too_large
 from src.kit.web.event_stream import stream_changes
 from src.kit.web.problems import Problem
 from src.sales import imports
-from src.sales.jobs import retry_import, run_import
+from src.sales.jobs import delete_import, retry_import, run_import
 from src.sales.models import GroupBy, SalesImport, Status
 from src.sales.schemas import ImportView, Summary
 from src.sales.summary import summarize
@@ -72,6 +72,13 @@ def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportV
     if sales_import := retry_import(import_id):
         return _located(request, response, sales_import)
     raise HTTPException(409, "It was retried already, or the same file was uploaded again since.")
+
+
+@router.delete("/imports/{import_id}", status_code=204)
+def delete(import_id: uuid.UUID) -> None:
+    """Cancel an import if it has not ended, and delete it, its rows and its file."""
+    if not delete_import(import_id):
+        raise HTTPException(404, f"There is no import {import_id}.")
 
 
 @router.get("/imports/{import_id}/events", response_class=EventSourceResponse)

@@ -217,6 +217,25 @@ def test_a_file_that_fails_is_imported_and_retried_with_the_keyboard_alone(
     expect(page.get_by_role("status")).to_have_text("broken.csv: failed.")
 
 
+def test_an_import_is_deleted_with_the_keyboard_alone_once_that_is_confirmed(
+    page: Page, site: Stack, tmp_path: Path
+) -> None:
+    _post(site, "to be deleted.csv", write_sales(tmp_path / "sales.csv", 3).read_text())
+    newest = page.locator("[data-import]").first
+    expect(newest).to_contain_text(re.compile("to be deleted.csv.*finished", re.DOTALL))
+    before = page.locator(".total").inner_text()
+    _tab_to(page, "[data-delete]")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.keyboard.press("Enter")
+    expect(newest).to_contain_text("to be deleted.csv")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("to be deleted.csv deleted.")
+    expect(page.locator(".total")).to_have_text(_total(site))
+    assert page.locator(".total").inner_text() != before
+    expect(page.locator("[data-delete]").first).to_be_focused()
+
+
 def _tab_to(page: Page, selector: str) -> None:
     """Press Tab until the first such element has the focus."""
     for _ in range(30):

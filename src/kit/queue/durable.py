@@ -3,6 +3,7 @@
 import logging
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,9 +11,10 @@ from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.kit.queue.enqueue import JobOptions, enqueue, find_job, in_hand, sweep
+from src.kit.queue.enqueue import JobOptions, cancel_job, enqueue, find_job, in_hand, sweep
 from src.kit.queue.job import timeout_in
 from src.kit.redis import REDIS_AWAY, away_reason
+from src.kit.settings import get_settings
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +53,16 @@ class DurableJob:
         try:
             id_ = str(row_id)
             queue = self._queue_of(row_id)
+            queue = queue if queue in get_settings().rq_queues else self._options.queue
             enqueue(self._name, id_, queue=queue, job_id=id_, on_failure=_note_failure, options=self._options)
         except REDIS_AWAY as error:
             logger.warning("%s %s is stored and will be enqueued later", away_reason(error), row_id)
+
+    def cancel(self, row_id: uuid.UUID) -> None:
+        """Cancel or stop the job of a row that is about to be deleted; without a row it must do nothing."""
+        with suppress(*REDIS_AWAY):
+            if job := find_job(str(row_id)):
+                cancel_job(job)
 
     def fail(self, row_id: str, reason: str) -> None:
         """Mark the row as failed for good."""
@@ -90,7 +99,8 @@ def durable_job(
     Args:
         unfinished: returns the ids of the rows accepted before a time whose work has not ended.
         give_up: called with a row's id and a reason when the last attempt has failed.
-        queue_of: returns the queue of a row's job, by its size for example; by default that of the options.
+        queue_of: returns the queue of a row's job, by its size for example; the one of the options
+            if there is none, or if `RQ_QUEUES` does not have it.
         options: of `JobOptions`, such as `queue="low"`.
     """
     return lambda function: DurableJob(function, unfinished, give_up, JobOptions(**options), queue_of)

@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 from redis import Redis
 from redis.client import Pipeline
 from rq import Callback, Queue, Retry
-from rq.exceptions import NoSuchJobError
-from rq.job import Job
+from rq.command import send_stop_job_command
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 from rq.utils import as_text
 
@@ -149,6 +151,20 @@ def forget_job(job_id: str) -> None:
     """
     if job := find_job(job_id):
         job.delete()
+
+
+def cancel_job(job: Job) -> None:
+    """Cancel a job that waits, stop one that runs; one that has ended stays as it is.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away.
+    """
+    status = job.get_status(refresh=False)
+    with suppress(InvalidJobOperation):  # somebody was faster
+        if status == JobStatus.STARTED:
+            send_stop_job_command(job.connection, job.id, job.serializer)
+        elif status in (JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.DEFERRED):
+            job.cancel()
 
 
 def in_hand() -> set[str]:

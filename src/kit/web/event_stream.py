@@ -9,6 +9,7 @@ import anyio
 from sqlalchemy.exc import SQLAlchemyError
 from sse_starlette import EventSourceResponse, JSONServerSentEvent, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 RECONNECT = 200
 """Milliseconds until a browser connects again, such as to the code that took over."""
@@ -26,7 +27,7 @@ def stream_changes(
 
     Args:
         look: returns the data of each event by its name. It is called in a thread; while the database is
-            away, the next call may find it again.
+            away, the next call may find it again. An HTTPException, such as 404, ends the stream.
         ticks: says when to look, at least every second or so; by default, every second.
         ended: whether nothing more will change.
     """
@@ -38,7 +39,11 @@ def stream_changes(
             if leaving.is_set():
                 return
             with suppress(SQLAlchemyError):
-                for name, data in (await run_in_threadpool(look)).items() - sent.items():
+                try:
+                    seen = await run_in_threadpool(look)
+                except HTTPException:
+                    return
+                for name, data in seen.items() - sent.items():
                     sent[name] = data
                     yield ServerSentEvent(data, event=name, retry=RECONNECT)
                 if ended(sent):

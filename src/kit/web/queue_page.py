@@ -10,13 +10,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.templating import Jinja2Templates
 from rq import Queue
-from rq.command import send_stop_job_command
 from rq.exceptions import InvalidJobOperation
 from rq.job import Job
 from rq.utils import get_call_string
 
 from src.kit.queue import every
-from src.kit.queue.enqueue import all_queue_names, get_queue, get_queues
+from src.kit.queue.enqueue import all_queue_names, cancel_job, get_queue, get_queues
 from src.kit.queue.workers import workers
 from src.kit.redis import REDIS_AWAY, get_redis
 from src.kit.settings import get_settings
@@ -55,11 +54,11 @@ def change_job(request: Request, job_id: str, action: Literal["requeue", "cancel
     status = job.get_status(refresh=False).value
     if action != ACTIONS.get(status):
         raise HTTPException(409, f"Job {job_id} is {status}, so you can't {action} it.")
-    with suppress(InvalidJobOperation):  # somebody was faster
-        if status == "started":
-            send_stop_job_command(job.connection, job_id, job.serializer)
-        else:
-            getattr(job, action)()
+    if action == "cancel":
+        cancel_job(job)
+    else:
+        with suppress(InvalidJobOperation):  # somebody was faster
+            job.requeue()
     return Response(status_code=303, headers={"Location": request.url_for("queue_page").path})
 
 

@@ -38,6 +38,7 @@
     const stream = new EventSource(`${imports}/${id}/events`);
     followed.set(id, stream);
     stream.addEventListener("progress", ({ data }) => showProgress(JSON.parse(data)));
+    stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && followed.delete(id));  // deleted
   }
 
   function showProgress(now) {
@@ -138,6 +139,25 @@
         follow(body.id);
       } else say(body.detail, "failed");
       await refresh();
+    } catch {
+      say(unreachable, "failed");
+      target.disabled = false;
+    }
+  });
+
+  document.addEventListener("click", async ({ target }) => {
+    const { delete: id, name } = target.dataset;
+    if (!id || !confirm(`Delete ${name} and its rows? This can't be undone.`)) return;
+    target.disabled = true;
+    try {
+      const response = await fetch(`${imports}/${id}`, { method: "DELETE" });
+      if (response.ok) {
+        followed.get(id)?.close();
+        followed.delete(id);
+        say(`${name} deleted.`);
+      } else say((await response.json()).detail, "failed");
+      await refresh();
+      if (document.activeElement === document.body) (document.querySelector("[data-delete]") ?? find("file")).focus();
     } catch {
       say(unreachable, "failed");
       target.disabled = false;
