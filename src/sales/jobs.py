@@ -62,7 +62,7 @@ def retry_import(import_id: uuid.UUID) -> SalesImport | None:
     """Run a failed import again; None if it can't be retried. While Redis is away, it raises."""
     forget_job(str(import_id))  # before it waits again: a worker would find the old failure
     if sales_import := imports.retry(import_id):
-        run_import.enqueue(import_id)
+        run_import.enqueue_again(import_id)
     return sales_import
 
 

@@ -13,12 +13,15 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from src.kit.queue import durable
 from src.kit.queue.durable import durable_job
-from src.kit.queue.enqueue import _sweeps, find_job, get_queue
+from src.kit.queue.enqueue import _MOVE, JobOptions, _sweeps, enqueue, find_job, get_queue
 from src.kit.queue.job import RobustJob
+from src.kit.queue.scheduler import Scheduler
 from src.kit.redis import get_redis
+from src.reload.wakeup import Wakeup
 from tests.kit.watched_redis import full
 
 ROW = uuid.UUID(int=1)
+accepted = [ROW]
 ran: list[str] = []
 given_up: list[tuple[uuid.UUID, str]] = []
 asked: list[datetime] = []
@@ -26,7 +29,7 @@ asked: list[datetime] = []
 
 def _unfinished(before: datetime) -> Iterable[uuid.UUID]:
     asked.append(before)
-    return [ROW]
+    return accepted
 
 
 def _give_up(row_id: uuid.UUID, reason: str) -> None:
@@ -49,6 +52,7 @@ _sweeps.remove(work.enqueue_lost)  # other tests in this process run what is reg
 def nothing_noted(stack: dict[str, str]) -> None:
     for noted in (ran, given_up, asked, _errors):
         noted.clear()
+    accepted[:] = [ROW]
 
 
 def run_all() -> None:
@@ -138,3 +142,49 @@ def test_while_redis_is_full_accepting_goes_on(
     assert get_queue().job_ids == []
     work.enqueue_lost()
     assert get_queue().job_ids == [str(ROW)]
+
+
+def test_what_redis_lost_is_put_back_to_where_it_was_accepted() -> None:
+    accepted[:] = rows = [uuid.UUID(int=number) for number in range(1, 6)]
+    first, second, third, fourth, last = map(str, rows)
+    for row in (rows[0], rows[3]):
+        work.enqueue(row)
+    newer = enqueue("tests.kit.test_durable.work", "newer")
+    work.enqueue_lost()
+    assert get_queue().job_ids == [first, second, third, fourth, last, newer.id]
+
+
+def test_a_row_that_is_retried_is_put_back_to_where_it_was_accepted() -> None:
+    accepted[:] = rows = [uuid.UUID(int=number) for number in range(1, 4)]
+    for row in (rows[0], rows[2]):
+        work.enqueue(row)
+    work.enqueue_again(rows[1])
+    assert get_queue().job_ids == [str(row) for row in rows]
+
+
+def test_a_row_is_put_to_the_front_if_those_before_it_have_begun() -> None:
+    other, job = enqueue("len", "other"), enqueue("len", "moved")
+    get_queue().connection.eval(_MOVE, 1, get_queue().key, job.id, "begun meanwhile")
+    assert get_queue().job_ids == [job.id, other.id]
+    get_queue().remove(job)
+    get_queue().connection.eval(_MOVE, 1, get_queue().key, job.id, other.id)
+    assert get_queue().job_ids == [other.id], "it has begun, too"
+
+
+def test_an_attempt_that_follows_at_once_comes_before_what_waits() -> None:
+    _errors[str(ROW)] = ValueError("out of luck")
+    work.enqueue(ROW)
+    work.enqueue(uuid.UUID(int=2))
+    run_all()
+    assert ran == [str(ROW)] * 4 + [str(uuid.UUID(int=2))]
+
+
+def test_an_attempt_that_had_to_wait_comes_before_what_waits() -> None:
+    failed = enqueue("len", None, options=JobOptions(backoff=[60]))
+    run_all()
+    waiting = enqueue("len", "it")
+    scheduled = get_queue().scheduled_job_registry
+    assert failed.id in scheduled
+    get_redis().zadd(scheduled.key, {failed.id: 1})
+    Scheduler("a worker", [get_queue()], get_redis(), Wakeup()).run_once()
+    assert get_queue().job_ids == [failed.id, waiting.id]

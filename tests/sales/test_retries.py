@@ -92,6 +92,15 @@ def test_the_sweep_does_not_mistake_an_old_failure_for_that_of_the_retry(
     assert job_queue.get_queue().job_ids == [import_id]
 
 
+def test_a_retried_import_goes_to_where_it_was_accepted(client: TestClient) -> None:
+    from src.kit.queue import enqueue as job_queue
+
+    ids = [upload(client, sales_csv(rows)[0]).json()["id"] for rows in (1, 2, 3)]
+    fail_for_good(ids[1])
+    assert client.post(f"{IMPORTS}/{ids[1]}/retry").status_code == 202
+    assert job_queue.get_queue().job_ids == ids
+
+
 def test_only_what_failed_can_be_retried(client: TestClient) -> None:
     data, _ = sales_csv(10)
     import_id = upload(client, data).json()["id"]

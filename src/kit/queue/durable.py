@@ -2,16 +2,17 @@
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from rq.exceptions import AbandonedJobError
 from rq.job import Job, JobStatus
 from sqlalchemy.exc import SQLAlchemyError
 
-from src.kit.queue.enqueue import JobOptions, cancel_job, enqueue, find_job, in_hand, sweep
+from src.kit.queue.enqueue import JobOptions, cancel_job, enqueue, find_job, in_hand, move_behind, sweep
 from src.kit.queue.job import timeout_in
 from src.kit.redis import REDIS_AWAY, away_reason
 from src.kit.settings import get_settings
@@ -48,15 +49,29 @@ class DurableJob:
         """Run the job."""
         self._function(row_id)
 
-    def enqueue(self, row_id: uuid.UUID) -> None:
-        """Enqueue the job of a committed row; while Redis is away or full, a worker does it later."""
+    def enqueue(self, row_id: uuid.UUID, *, behind: Collection[str] | None = None) -> None:
+        """Enqueue the job of a committed row; while Redis is away or full, a worker does it later.
+
+        Args:
+            row_id: the row.
+            behind: the ids of the rows that come before it, if it does not go to the end of the queue.
+        """
         try:
             id_ = str(row_id)
             queue = self._queue_of(row_id)
             queue = queue if queue in get_settings().rq_queues else self._options.queue
-            enqueue(self._name, id_, queue=queue, job_id=id_, on_failure=_note_failure, options=self._options)
+            job = enqueue(
+                self._name, id_, queue=queue, job_id=id_, on_failure=_note_failure, options=self._options
+            )
+            if behind is not None:
+                move_behind(job, behind)
         except REDIS_AWAY as error:
             logger.warning("%s %s is stored and will be enqueued later", away_reason(error), row_id)
+
+    def enqueue_again(self, row_id: uuid.UUID) -> None:
+        """Enqueue the job of a row that was accepted a while ago, behind those accepted before it."""
+        rows = map(str, self._unfinished(datetime.now(UTC)))
+        self.enqueue(row_id, behind=set(takewhile(str(row_id).__ne__, rows)))
 
     def cancel(self, row_id: uuid.UUID) -> None:
         """Cancel or stop the job of a row that is about to be deleted; without a row it must do nothing."""
@@ -70,9 +85,10 @@ class DurableJob:
 
     def enqueue_lost(self) -> None:
         """Enqueue what was accepted and is neither in the queue nor running; Redis may have lost it."""
-        at_work = in_hand()
+        at_work, earlier = in_hand(), set[str]()
         for row_id in map(str, self._unfinished(datetime.now(UTC) - PATIENCE)):
             if row_id in at_work:
+                earlier.add(row_id)
                 continue
             job = find_job(row_id)
             if job and job.get_status(refresh=False) in (
@@ -83,7 +99,8 @@ class DurableJob:
                 self.fail(row_id, SEE_LOG if "sqlalche.me" in lines[-1] else lines[-1])
             else:
                 logger.warning("%s was lost on its way: enqueued again", row_id)
-                self.enqueue(uuid.UUID(row_id))
+                self.enqueue(uuid.UUID(row_id), behind=earlier)
+                earlier.add(row_id)
 
 
 def durable_job(
@@ -97,7 +114,7 @@ def durable_job(
     The function must be idempotent: it runs again after a crash or the loss of its worker.
 
     Args:
-        unfinished: returns the ids of the rows accepted before a time whose work has not ended.
+        unfinished: returns the ids of the rows accepted before a time whose work has not ended, in order.
         give_up: called with a row's id and a reason when the last attempt has failed.
         queue_of: returns the queue of a row's job, by its size for example; the one of the options
             if there is none, or if `RQ_QUEUES` does not have it.

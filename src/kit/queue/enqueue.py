@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +27,13 @@ logger = logging.getLogger(__name__)
 DEFAULT_QUEUE = "default"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MOVE = """
+if redis.call('LREM', KEYS[1], -1, ARGV[1]) == 0 then return end  -- it has begun
+if redis.call('LINSERT', KEYS[1], 'BEFORE', ARGV[2], ARGV[1]) < 1 then
+    redis.call('LPUSH', KEYS[1], ARGV[1])  -- that one has begun, and with it all before it
+end
+"""
 
 _sweeps: list[Callable[[], None]] = []
 
@@ -151,6 +158,17 @@ def forget_job(job_id: str) -> None:
     """
     if job := find_job(job_id):
         job.delete()
+
+
+def move_behind(job: Job, earlier: Collection[str]) -> None:
+    """Move a job that waits to the front of its queue, but behind the jobs with these ids.
+
+    Raises:
+        redis.exceptions.ConnectionError: Redis is away.
+    """
+    queue = get_queue(job.origin)
+    if (first := next((each for each in queue.job_ids if each not in earlier), job.id)) != job.id:
+        queue.connection.eval(_MOVE, 1, queue.key, job.id, first)
 
 
 def cancel_job(job: Job) -> None:

@@ -60,14 +60,18 @@ class RobustJob(Job):
             raise
 
     def retry(self, queue: Queue, pipeline: Pipeline) -> None:
-        """Enqueue or schedule the next attempt, all at once: RQ's loses the job if it crashes meanwhile."""
+        """Enqueue or schedule the next attempt, all at once: RQ's loses the job if it crashes meanwhile.
+
+        It goes to the front of the queue, since it was there before all that waits.
+        """
+        self.enqueue_at_front = True
         interval = self.get_retry_interval()
         self.retries_left = (self.retries_left or 1) - 1
         self.log.info("Job %s will be tried again in %s s, %s left", self.id, interval, self.retries_left)
         if interval:
             queue.schedule_job(self, now() + timedelta(seconds=interval), pipeline=pipeline)
         else:
-            queue._enqueue_job(self, pipeline=pipeline, at_front=bool(self.enqueue_at_front_on_retry))
+            queue._enqueue_job(self, pipeline=pipeline, at_front=True)
 
 
 def fetch_or_fail(
