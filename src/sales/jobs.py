@@ -7,10 +7,8 @@ from typing import Any
 
 from src import progress_manager
 from src.kit.queue.durable import durable_job
-from src.kit.queue.enqueue import forget_job
 from src.sales import imports
 from src.sales.imports import Attempt, Superseded
-from src.sales.models import SalesImport
 from src.sales.sales_file import SalesFile, UnreadableFile
 from src.sales.schemas import RowError
 from src.settings import get_settings
@@ -56,19 +54,3 @@ def _run(import_id: str, attempt: Attempt) -> None:
     attempt.finish(total)
     progress_manager.report(import_id, done, total, "finished")
     logger.info("Import %s finished: %d rows", import_id, total)
-
-
-def retry_import(import_id: uuid.UUID) -> SalesImport | None:
-    """Run a failed import again; None if it can't be retried. While Redis is away, it raises."""
-    forget_job(str(import_id))  # before it waits again: a worker would find the old failure
-    if sales_import := imports.retry(import_id):
-        run_import.enqueue_again(import_id)
-    return sales_import
-
-
-def delete_import(import_id: uuid.UUID) -> bool:
-    """Stop an import if it runs, and delete it with its rows; False if there is none."""
-    if found := imports.fail(import_id, "It is being deleted.", even_ended=True):  # no row counts any more
-        run_import.cancel(import_id)
-        imports.remove(import_id)
-    return found

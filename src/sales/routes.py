@@ -11,11 +11,12 @@ from fastapi import APIRouter, File, HTTPException, Query, Request, Response, Up
 from sse_starlette import EventSourceResponse
 
 from src import progress_manager
+from src.kit.queue.enqueue import forget_job
 from src.kit.web.body_limit import too_large
 from src.kit.web.event_stream import stream_changes
 from src.kit.web.problems import Problem
 from src.sales import imports
-from src.sales.jobs import delete_import, retry_import, run_import
+from src.sales.jobs import run_import
 from src.sales.models import GroupBy, SalesImport, Status
 from src.sales.schemas import ImportView, Summary
 from src.sales.summary import summarize
@@ -69,7 +70,9 @@ def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportV
     """Try a failed import again: its file was kept. A file that can't be read fails again."""
     if (status := get_import(import_id).status) != Status.FAILED:
         raise HTTPException(409, f"It has not failed, it is {status}: there is nothing to retry.")
-    if sales_import := retry_import(import_id):
+    forget_job(str(import_id))  # before it waits again: a worker would find the old failure
+    if sales_import := imports.retry(import_id):
+        run_import.enqueue_again(import_id)
         return _located(request, response, sales_import)
     raise HTTPException(409, "It was retried already, or the same file was uploaded again since.")
 
@@ -77,8 +80,10 @@ def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportV
 @router.delete("/imports/{import_id}", status_code=204)
 def delete(import_id: uuid.UUID) -> None:
     """Cancel an import if it has not ended, and delete it, its rows and its file."""
-    if not delete_import(import_id):
+    if not imports.fail(import_id, "It is being deleted.", even_ended=True):  # no row counts any more
         raise HTTPException(404, f"There is no import {import_id}.")
+    run_import.cancel(import_id)
+    imports.remove(import_id)
 
 
 @router.get("/imports/{import_id}/events", response_class=EventSourceResponse)
