@@ -86,6 +86,8 @@ class KitSettings(BaseSettings):
     sentry_dsn: str | None = Field(default=None, repr=False)
 
     max_upload_mb: int = Field(default=50, ge=1)
+    max_streams: int = Field(default=2000, ge=1)  # per process
+    max_streams_per_client: int = Field(default=100, ge=1)
 
     rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("high", "default", "low"), min_length=1)
     rq_worker_autoreload: bool = False

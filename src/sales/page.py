@@ -6,7 +6,6 @@ from zlib import crc32
 
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
-from sse_starlette import EventSourceResponse
 
 from src.kit.queue.workers import newer_code, workers
 from src.kit.running import running_code
@@ -41,9 +40,9 @@ def index(request: Request) -> Response:
 
 
 @router.get("/page/events")
-def page_events() -> EventSourceResponse:
+async def page_events() -> Response:
     """Tell an open page what changes: its table of code, and the version of the rest, which it fetches."""
-    return stream_changes(_shown)
+    return stream_changes(_shown, topic="page")
 
 
 def _shown() -> dict[str, str]:

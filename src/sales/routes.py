@@ -87,7 +87,7 @@ def delete(import_id: uuid.UUID) -> None:
 
 
 @router.get("/imports/{import_id}/events", response_class=EventSourceResponse)
-def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
+async def get_import_events(import_id: uuid.UUID) -> Response:
     """The import as server-sent events of type `progress`, one for each change, until it has ended.
 
     Events of type `report` are what its job has reported, in rows of the file: `done`, `total` and `state`.
@@ -98,11 +98,11 @@ def get_import_events(import_id: uuid.UUID) -> EventSourceResponse:
         report = progress_manager.get(str(import_id))  # after the row, so that the last one is not missed
         return ({"report": json.dumps(asdict(report))} if report else {}) | {"progress": view}
 
-    look()  # a 404 where there is no such import
     return stream_changes(
         look,
         progress_manager.news(str(import_id), at_least_every=0.5),
         ended=lambda sent: ImportView.model_validate_json(sent["progress"]).finished_at is not None,
+        topic=("import", import_id),
     )
 
 

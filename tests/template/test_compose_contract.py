@@ -128,7 +128,8 @@ def test_no_name_is_fixed_and_the_keys_have_one_order(path: Path) -> None:
 
 
 def test_what_is_handed_on_from_the_environment_is_a_setting() -> None:
-    known = {name.upper() for name in Settings.model_fields} | {"WEB_CONCURRENCY", "UVICORN_USE_COLORS"}
+    known = {name.upper() for name in Settings.model_fields}
+    known |= {"WEB_CONCURRENCY", "UVICORN_USE_COLORS", "FORWARDED_ALLOW_IPS"}
     # Read by the SDKs themselves.
     known |= set(re.findall(r"(?m)^# ((?:OTEL|SENTRY)_\w+)=", (ROOT / ".env.example").read_text()))
     for path in (BASE, DEV):

@@ -6,10 +6,12 @@ only. So nothing else of the service is imported at the top.
 
 import logging
 import os
+import resource
 import shutil
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,15 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
-    """Give the worker database connections of its own; the Redis client notices a fork by itself."""
+    """Give the worker its own database connections, and all the open files that the system allows.
+
+    Each event stream is an open file, and Docker's own limit may be 1,024. The Redis client notices a fork by
+    itself.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError):  # macOS, if that is unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
     from prometheus_client import values
 
     from src.kit.database.engine import forget_connections

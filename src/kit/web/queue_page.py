@@ -41,10 +41,11 @@ def queue_page(request: Request) -> Response:
 
 
 @router.get("/events")
-def queue_events(request: Request) -> Response:
+async def queue_events(request: Request) -> Response:
     """Send an open page its new content."""
     main = templates.get_template("queue_main.html")
-    return stream_changes(lambda: {"main": main.render(request=request, **_look())})
+    topic = ("queue", request.scope.get("root_path"))  # the links on the page depend on it
+    return stream_changes(lambda: {"main": main.render(request=request, **_look())}, topic=topic)
 
 
 @router.post("/jobs/{job_id}/{action}")

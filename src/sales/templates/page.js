@@ -38,7 +38,11 @@
     const stream = new EventSource(`${imports}/${id}/events`);
     followed.set(id, stream);
     stream.addEventListener("progress", ({ data }) => showProgress(JSON.parse(data)));
-    stream.addEventListener("error", () => stream.readyState === EventSource.CLOSED && followed.delete(id));  // deleted
+    stream.addEventListener("error", () => {
+      if (stream.readyState !== EventSource.CLOSED) return;  // refused, or deleted
+      followed.delete(id);
+      setTimeout(followImports, 5000);
+    });
   }
 
   function showProgress(now) {
