@@ -106,6 +106,8 @@ def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
             "DATABASE_URL is SQLite: replicas on other machines would each have their own data. Use "
             "Postgres, or set ALLOW_SQLITE=true if everything runs on one machine."
         )
+    if not _is_sqlite(settings) and (problem := limits.connections_problem(settings)):
+        yield problem
     if "*" in settings.allowed_hosts:
         yield (
             "ALLOWED_HOSTS allows every name: a foreign page could reach the API under its own name. List "

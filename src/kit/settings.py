@@ -73,7 +73,8 @@ class KitSettings(BaseSettings):
 
     database_url: str = Field(default="sqlite:///data/app.db", repr=False)
     database_password: SecretStr | None = None  # inserted into the URL, unless that has one
-    database_pool_size: int = Field(default=15, ge=1)
+    database_pool_size: int | None = Field(default=None, ge=1)  # see limits.pool_size
+    database_max_connections: int = Field(default=100, ge=1)
     allow_sqlite: bool = False
     migrate_on_reload: bool = True
     redis_url: str = Field(default="redis://localhost:6379/0", repr=False)
@@ -88,6 +89,10 @@ class KitSettings(BaseSettings):
     max_upload_mb: int = Field(default=50, ge=1)
     max_streams: int = Field(default=2000, ge=1)  # per process
     max_streams_per_client: int = Field(default=100, ge=1)
+
+    web_concurrency: int = Field(default=1, ge=1)  # processes of an API container; Gunicorn sets it
+    api_replicas: int = Field(default=1, ge=0)
+    worker_replicas: int = Field(default=3, ge=0)
 
     rq_queues: Annotated[tuple[str, ...], NoDecode] = Field(default=("high", "default", "low"), min_length=1)
     rq_worker_autoreload: bool = False

@@ -56,6 +56,42 @@ def test_a_job_timeout_beyond_the_grace_period_is_a_problem_that_says_what_to_do
     assert limits.job_timeout_problem(3600, 3630) is None
 
 
+@pytest.mark.parametrize("processes", [1, 2, 5, 9, 33])
+@pytest.mark.parametrize("workers", [0, 3, 10])
+def test_old_and_new_processes_fit_side_by_side_into_the_shipped_postgres(
+    processes: int, workers: int
+) -> None:
+    settings = Settings(database_max_connections=300, web_concurrency=processes, worker_replicas=workers)
+    pool = limits.pool_size(settings)
+    both = 2 * (processes * pool + workers * limits.WORKER_CONNECTIONS)
+    assert both + limits.OTHER_CONNECTIONS <= 300
+    assert limits.SMALLEST_POOL <= pool <= limits.POOL_SIZE
+    assert limits.connections_problem(settings) is None
+
+
+def test_replicas_share_the_connections_unless_the_size_is_set() -> None:
+    one, two = (Settings(web_concurrency=5, api_replicas=number) for number in (1, 2))
+    assert limits.pool_size(one) > limits.pool_size(two)
+    assert limits.pool_size(two.model_copy(update={"database_pool_size": 9})) == 9
+
+
+def test_the_connections_that_postgres_would_refuse_are_a_problem_that_says_what_to_do() -> None:
+    settings = Settings(web_concurrency=9, database_pool_size=15)
+    problem = limits.connections_problem(settings)
+    assert problem
+    assert "DATABASE_MAX_CONNECTIONS=151" in problem
+    assert limits.connections_problem(settings.model_copy(update={"database_max_connections": 151})) is None
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("variables", "most"), [({}, "300"), ({"DATABASE_MAX_CONNECTIONS": "500"}, "500")])
+def test_postgres_accepts_what_the_api_divides(form: str, variables: dict[str, str], most: str) -> None:
+    found = render(form, **variables)["services"]
+    assert found["postgres"]["command"] == ["postgres", "-c", f"max_connections={most}"]
+    for name in ("fastapi", "rqworker"):
+        assert found[name]["environment"]["DATABASE_MAX_CONNECTIONS"] == most
+
+
 @pytest.mark.parametrize(("text", "expected"), [("330s", 330), ("5m30s", 330), ("1h", 3600), ("1h5m", 3900)])
 def test_durations_are_read_as_compose_reads_them(text: str, expected: int) -> None:
     assert Settings.model_validate({"worker_stop_grace_period": text}).worker_stop_grace_period == expected

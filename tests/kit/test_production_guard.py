@@ -121,6 +121,11 @@ def test_gunicorn_gives_up_when_a_worker_that_loads_the_code_itself_refuses(tmp_
     assert_refuses(("gunicorn", "-c", str(tmp_path / "own.conf.py")), REFUSED["debug"])
 
 
+def test_gunicorn_counts_its_processes_wherever_their_number_is_set() -> None:
+    says = ["DATABASE_MAX_CONNECTIONS is 100, but the API may open 120 connections (2 a process)"]
+    assert_refuses((*GUNICORN, "--workers", "60"), {"says": says})
+
+
 def test_migrations_refuse_the_same() -> None:
     assert_refuses(("alembic", "upgrade", "head"), REFUSED["debug"])
 

@@ -69,7 +69,7 @@ def _postgres_engine(url: URL) -> Engine:
         pool_recycle=1800,
         pool_timeout=limits.DATABASE_POOL,
         hide_parameters=True,  # errors are logged: with the statement, but without the rows
-        pool_size=get_settings().database_pool_size,
+        pool_size=limits.pool_size(get_settings()),
         max_overflow=0,
         connect_args={
             "connect_timeout": limits.DATABASE_CONNECT,
@@ -97,7 +97,7 @@ def _postgres_engine(url: URL) -> Engine:
 def _sqlite_engine(database: str | None) -> Engine:
     path = ROOT / (database or "data/app.db")
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = get_settings().database_pool_size
+    size = get_settings().database_pool_size or limits.POOL_SIZE
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60}, pool_size=size, max_overflow=0)
 
     @event.listens_for(engine, "connect")

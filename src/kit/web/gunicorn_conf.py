@@ -51,7 +51,17 @@ class JsonLogger(glogging.Logger):  # type: ignore[misc]  # it has no types
 
 
 def on_starting(server: Any) -> None:
-    """Refuse a reloading Gunicorn in production; the application checks all other settings itself."""
+    """Say how many workers there are: the connections to the database are divided among them.
+
+    Refuse a reloading Gunicorn in production, too; the application checks all other settings itself.
+    """
+    os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)  # also if --workers sets it
+    if server.cfg.preload_app:  # so the settings have been read
+        from src import settings
+        from src.kit import settings as kit_settings
+
+        kit_settings.get_settings.cache_clear()
+        settings.get_settings.cache_clear()
     if os.environ.get("ENVIRONMENT") == "production":
         from src.kit import production
 
