@@ -3,14 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import Context
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from redis.exceptions import RedisError
-
-from src.kit.redis import REDIS_AWAY, async_redis, away_reason, get_redis
+from src.kit.channels import following
+from src.kit.redis import REDIS_AWAY, away_reason, get_redis
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ async def news(job_id: str, at_least_every: float) -> AsyncGenerator[Progress | 
         job_id: the job to follow.
         at_least_every: longest silence in seconds.
     """
-    with _following(_key(job_id)) as (newest, subscribed):
+    with following(_key(job_id), _key("*")) as (newest, subscribed):
         with suppress(TimeoutError):
             await asyncio.wait_for(subscribed.wait(), at_least_every)
         yield await asyncio.to_thread(get, job_id)
@@ -71,55 +69,6 @@ async def news(job_id: str, at_least_every: float) -> AsyncGenerator[Progress | 
             with suppress(TimeoutError):
                 report = await asyncio.wait_for(newest.get(), at_least_every)
             yield _read(report)
-
-
-class _Listener:
-    """The subscription of this process to the reports of all jobs."""
-
-    def __init__(self) -> None:
-        self.followers: set[tuple[str, asyncio.Queue[bytes]]] = set()
-        self.subscribed = asyncio.Event()
-        self.task = asyncio.create_task(self._listen(), context=Context())  # it belongs to no request
-
-    async def _listen(self) -> None:
-        """Hand out the reports; while Redis is away, followers only notice a silence."""
-        while True:
-            with suppress(RedisError):
-                async with async_redis() as redis, redis.pubsub() as subscription:
-                    await subscription.psubscribe(_key("*"))
-                    while True:
-                        message = await subscription.get_message(timeout=1)
-                        if message and message["type"] == "pmessage":
-                            self._hand_out(message["channel"].decode(), message["data"])
-                        elif message:
-                            self.subscribed.set()
-            await asyncio.sleep(1)
-
-    def _hand_out(self, key: str, report: bytes) -> None:
-        for wanted, newest in self.followers:
-            if wanted == key:
-                if newest.full():
-                    newest.get_nowait()
-                newest.put_nowait(report)
-
-
-_listener: _Listener | None = None
-
-
-@contextmanager
-def _following(key: str) -> Iterator[tuple["asyncio.Queue[bytes]", asyncio.Event]]:
-    """The newest report, and whether it is subscribed. The first follower starts that, the last ends it."""
-    global _listener
-    listener = _listener = _listener if _listener and not _listener.task.done() else _Listener()
-    newest = asyncio.Queue[bytes](1)
-    listener.followers.add((key, newest))
-    try:
-        yield newest, listener.subscribed
-    finally:
-        listener.followers.remove((key, newest))
-        if not listener.followers:
-            listener.task.cancel()
-            _listener = None
 
 
 def _read(value: bytes | str | None) -> Progress | None:

@@ -80,4 +80,4 @@ def connections_problem(settings: "KitSettings") -> str | None:
 
 
 def _processes(settings: "KitSettings") -> int:
-    return max(1, settings.api_replicas) * settings.web_concurrency
+    return max(1, settings.api_replicas) * (settings.web_concurrency or 1)

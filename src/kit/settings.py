@@ -90,7 +90,7 @@ class KitSettings(BaseSettings):
     max_streams: int = Field(default=2000, ge=1)  # per process
     max_streams_per_client: int = Field(default=100, ge=1)
 
-    web_concurrency: int = Field(default=1, ge=1)  # processes of an API container; Gunicorn sets it
+    web_concurrency: int | None = Field(default=None, ge=1)  # processes of an API container; Gunicorn sets it
     api_replicas: int = Field(default=1, ge=0)
     worker_replicas: int = Field(default=3, ge=0)
 
