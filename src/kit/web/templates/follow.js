@@ -12,13 +12,11 @@ let stream, pause = 1000, handled = kept?.tries > 2 ? kept.live : "";
 const fields = (seen = {}) => [...document.querySelectorAll("input, textarea, option, details")].map((it) => {
   const kind = kinds[it.tagName] ?? kinds[it.type] ?? "Value", key = kind.toLowerCase();
   const name = [it.closest("[id]")?.id, it.tagName, it.name, key.endsWith("ed") && it.value].join();
-  seen[name] = (seen[name] ?? 0) + 1;
-  return { it, key, name: name + seen[name], isChanged: it[key] !== it[`default${kind}`] };
+  return { it, key, name: name + (seen[name] = (seen[name] ?? 0) + 1), isChanged: it[key] !== it[`default${kind}`] };
 });
 const show = (why) => { overlay.textContent = why; why ? document.body.append(overlay) : overlay.remove(); };
 async function reload(live) {
-  const page = await fetch(location.origin + location.pathname + location.search)
-    .catch(() => ({ status: 503 }));
+  const page = await fetch(location.origin + location.pathname + location.search).catch(() => ({ status: 503 }));
   if (page.status === 503) return setTimeout(reload, 500, live);  // not ready yet
   const { detail } = page.status < 500 ? {} : await page.json().catch(() => ({ detail: page.status }));
   if (detail) return show(`This page is an old one, because the new code fails to answer.\n\n${detail}`);
