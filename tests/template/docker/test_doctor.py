@@ -80,7 +80,7 @@ def test_a_container_with_another_clock_is_found(stack: Stack, tmp_path: Path) -
 
 def test_a_compose_file_that_can_not_be_read_is_found(stack: Stack) -> None:
     env = (stack.folder / ".env").read_text()
-    stack.write(".env", env + "WORKER_REPLICAS=many\n")
+    stack.write(".env", env + "REDIS_MEMORY=many\n")
     said = stack.examine()
     stack.write(".env", env)
     assert "FIX  Compose can't read docker-compose.prod.yml (" in said
