@@ -86,7 +86,10 @@ class Generation:
     def broken(self, error: BaseException) -> None:
         """Report code that can't be loaded or refuses to run, with file, line and reason."""
         word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
-        reason = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+        lines = "".join(traceback.format_exception_only(error)).split("\n")
+        if isinstance(error, SyntaxError):  # it begins with the line of code
+            lines = lines[-2:]
+        reason = " ".join(line.strip() for line in lines if line)
         self._tell_broken(word, self._place(error), reason, "".join(traceback.format_exception(error)))
 
     def _tell_broken(self, word: str, place: str, reason: str, trace: str) -> None:

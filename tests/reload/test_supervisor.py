@@ -66,6 +66,11 @@ def test_saves_during_long_work_let_every_old_generation_finish(running: Program
         ("import nothing_of_this_name\n", "pkg/version.py:1", "ModuleNotFoundError"),
         ("\nVERSION = 1 / 0\n", "pkg/version.py:2", "ZeroDivisionError"),
         ("import sys\nsys.exit(7)\n", "pkg/version.py:2", "SystemExit: 7"),
+        (
+            "raise ValueError('1 error\\n  it is none\\n    see there')\n",
+            "pkg/version.py:1",
+            "1 error it is none see",
+        ),
     ],
 )
 def test_broken_code_never_takes_over(running: Program, content: str, place: str, reason: str) -> None:
