@@ -56,6 +56,7 @@ class RqSuite:
         tests: Iterable[str] = (),
         left_out: Iterable[str] = (),
         worker: Literal["RobustWorker", "Worker"] = "RobustWorker",
+        processes: int = PROCESSES,
     ) -> dict[str, bool]:
         """Run tests, by default all, and return which did not fail.
 
@@ -65,6 +66,7 @@ class RqSuite:
             tests: such as `test_queue.py::TestQueue::test_equality`.
             left_out: those that are not run.
             worker: which class RQ's tests get for `Worker`.
+            processes: how many share the tests.
 
         Raises:
             AssertionError: the run did not end in time; its log is in the folder.
@@ -73,12 +75,12 @@ class RqSuite:
         run.mkdir()
         report = run / "report.xml"
         # With pytest-xdist, a test that ends its process has failed, and the others go on.
-        options = ["-v", f"-n{PROCESSES}", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        options = ["-v", f"-n{processes}", "-p", "no:cacheprovider", f"--junitxml={report}"]
         options += [f"--deselect=tests/{test}" for test in left_out]
         with ExitStack() as stack:
             log = stack.enter_context((run / "log").open("wb"))
             environment = self._environment() | {"RQ_SUITE_WORKER": worker, "RQ_SUITE_RUN": run.name}
-            for number in range(PROCESSES + SPARE):
+            for number in range(processes + SPARE):
                 (run / f"gw{number}").mkdir()
                 url = stack.enter_context(running_redis(run / f"gw{number}"))
                 environment[f"RQ_SUITE_PORT_OF_GW{number}"] = url.rpartition(":")[2].partition("/")[0]

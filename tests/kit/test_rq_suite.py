@@ -20,10 +20,10 @@ def test_rqs_own_tests_fail_only_where_the_difference_is_listed(tmp_path: Path) 
     listed = suite.run(LISTED["differences"])
     assert {test for test, passed in listed.items() if passed} == set(), "take them off rq_differences.toml"
     unlisted = _failed(suite.run(left_out=[*LISTED["differences"], *LISTED["left_out"]]))
-    for _ in range(5):  # some depend on how busy the machine is
-        unlisted = unlisted and _failed(suite.run(unlisted))
+    for _ in range(2):  # some depend on how busy the machine is
+        unlisted = unlisted and _failed(suite.run(unlisted, processes=1))
     if unlisted:  # and some on the machine: they fail with RQ's own worker, too
-        unlisted -= _failed(suite.run(unlisted, worker="Worker"))
+        unlisted -= _failed(suite.run(unlisted, worker="Worker", processes=1))
     assert unlisted == set(), f"fail with our worker only; the log is in {tmp_path}"
 
 

@@ -100,7 +100,7 @@ class LiveWorker(Worker):
                 self.connection.delete(self.key)  # an earlier attempt may have left it
                 super().bootstrap(*args, **kwargs)
             except REDIS_AWAY as error:
-                self._say_redis_is(away=error)
+                self._note_redis(away=error)
                 self._stop.wait(1)
             else:
                 self.on_working()
@@ -153,9 +153,9 @@ class LiveWorker(Worker):
         try:
             super().maintain_heartbeats(job, execution)
         except REDIS_AWAY as error:
-            self._say_redis_is(away=error)
+            self._note_redis(away=error)
         else:
-            self._say_redis_is(away=None)
+            self._note_redis(away=None)
 
     def _touch_heartbeat_file(self) -> None:
         if self._heartbeat_file:
@@ -238,8 +238,8 @@ class LiveWorker(Worker):
         with contextlib.suppress(*REDIS_AWAY):
             maintenance.run_round(self.queues, self.name, self._sweep, self._exc_handlers)
 
-    def _say_redis_is(self, *, away: Exception | None) -> None:
-        if self._heartbeat_file and self._heartbeat_file.exists():  # an outage does not make it unhealthy
+    def _note_redis(self, *, away: Exception | None) -> None:
+        if self._heartbeat_file and self._heartbeat_file.exists():  # it has been ready once
             self._heartbeat_file.touch()
         if away and not self._is_redis_away:
             self.log.warning("Worker %s: Redis is away (%s), waiting for it", self.name, away)

@@ -144,7 +144,7 @@ class RobustWorker(LiveWorker):
                 self._show_idle()
                 left = POP_TIMEOUT if deadline is None else max(0, deadline - time.monotonic())
                 taken = self._take_job(timeout and min(left, POP_TIMEOUT))
-                self._say_redis_is(away=None)
+                self._note_redis(away=None)
                 backoff = 0.25
                 if taken:
                     job, queue = taken
@@ -158,7 +158,7 @@ class RobustWorker(LiveWorker):
                         self.log.info("Worker %s: %s: %s", self.name, queue.name, job.id)
                     return taken
             except REDIS_AWAY as error:
-                self._say_redis_is(away=error)
+                self._note_redis(away=error)
                 self._stop.wait(backoff)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
             if timeout is None or (deadline and time.monotonic() >= deadline):
@@ -187,7 +187,7 @@ class RobustWorker(LiveWorker):
         try:
             super().execute_job(job, queue)
         except REDIS_AWAY as error:
-            self._say_redis_is(away=error)
+            self._note_redis(away=error)
         finally:
             request_id.use(None)
             self._takes_jobs = False
