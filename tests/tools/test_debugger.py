@@ -1,85 +1,19 @@
-"""`breakpoint()` in a real terminal, and `make debug` with an editor's real protocol."""
+"""`breakpoint()` in a real terminal; `test_debug_editors.py` is about editors."""
 
-import http.client
-import json
-import os
-import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.conftest import ROOT, wait_until
 from tests.kit import paused_feature
-from tests.kit.debug_adapter import Editor
 from tests.kit.production_process import production_environment
-from tests.kit.repository import copy_repository, share_environment
-from tests.kit.terminal import Terminal
-from tools.ports import free_port
-
-LIMIT = 2
-"""Seconds that a job may take."""
-
-
-class Development:
-    """`make dev` in a terminal, with routes and a job that stop at breakpoints."""
-
-    def __init__(
-        self, folder: Path, *ports: int, is_stopping: bool = True, has_terminal: bool = True
-    ) -> None:
-        self.folder, self.port = folder / "a clone", free_port()
-        self._is_stopping = is_stopping
-        copy_repository(self.folder)
-        share_environment(self.folder)
-        self.save(1)
-        unset = {"REDIS_URL", "DATABASE_URL", "MAKEFLAGS", "MAKELEVEL"}
-        inherited = {name: value for name, value in os.environ.items() if name not in unset}
-        environment = {
-            name: f"127.0.0.1:{port}"
-            for name, port in zip(("DEBUGPY_SERVER", "DEBUGPY_WORKER"), ports, strict=False)
-        }
-        command = ["make", "debug" if ports else "dev", "RUNTIME=native", f"API_PORT={self.port}"]
-        limits = {"JOB_TIMEOUT": str(LIMIT), "JOB_RETRIES": "0"}
-        if not has_terminal:
-            command = ["sh", "-c", f"{shlex.join(command)} < /dev/null"]
-        self.terminal = Terminal(command, self.folder, inherited | limits | environment)
-        self.debug_ports = ports
-        self._asking = ThreadPoolExecutor(10)
-        self.terminal.wait_for("\nReady.\n", seconds=60)
-
-    def save(self, version: int) -> None:
-        paused_feature.save(self.folder, version, is_stopping=self._is_stopping)
-
-    def fetch(self, path: str, method: str = "GET") -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path)
-        response = connection.getresponse()
-        assert response.status == 200, response.read()
-        return json.load(response)
-
-    def ask(self, path: str) -> "Future[Any]":
-        """Fetch in the background."""
-        return self._asking.submit(self.fetch, path)
-
-    def job(self, number: int) -> str:
-        """Enqueue a job."""
-        return str(self.fetch(f"/probe/jobs/{number}", "POST"))
-
-    def result(self, job_id: str) -> Any:
-        return self.fetch(f"/probe/jobs/{job_id}")
-
-    def codes(self) -> list[str]:
-        """The code of the API and of the newest worker."""
-        version = self.fetch("/version")
-        workers = sorted(version["workers"], key=lambda worker: str(worker["loaded_at"]))
-        return [version["code"], workers[-1]["code"]]
+from tests.tools.debugged_stack import LIMIT, Development
 
 
 @pytest.fixture(scope="module")
@@ -191,72 +125,6 @@ def test_without_a_terminal_a_breakpoint_is_skipped_in_routes_and_jobs(tmp_path:
         assert "Traceback" not in output
     finally:
         development.terminal.close()
-
-
-@pytest.fixture(scope="module")
-def debugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
-    folder = tmp_path_factory.mktemp("debug")
-    development = Development(folder, free_port(), free_port(), is_stopping=False)
-    yield development
-    development.terminal.close()
-
-
-def test_an_editor_stops_in_a_route_also_in_the_code_of_a_save_in_the_pause(debugged: Development) -> None:
-    editor = Editor(debugged.debug_ports[0], *paused_feature.line(debugged.folder, "routes", "return value"))
-    for version in (1, 2):
-        editor.wait_for_breakpoint(version)
-        stop, answer = editor.stop_request(lambda: debugged.ask("/probe/route"))
-        assert stop.value("value") == "41"
-        started = time.monotonic()
-        debugged.save(version + 1)
-        debugged.terminal.wait_for(
-            "Finished server process" if version == 2 else "Application startup complete"
-        )
-        wait_until(lambda: time.monotonic() > started + 4, what="longer than a hand-over waits")  # noqa: B023
-        assert not answer.done()
-        stop.go_on()
-        assert answer.result(20) == 41 + version
-    editor.close()
-    assert debugged.fetch("/probe/route") in (43, 44)
-
-
-def test_an_editor_stops_in_jobs_which_then_have_no_time_limit_also_after_a_save(
-    debugged: Development,
-) -> None:
-    editor = Editor(debugged.debug_ports[1], *paused_feature.line(debugged.folder, "jobs", "return result"))
-    editor.wait_for_breakpoint()
-    for version, breakpoints in ((11, 2), (12, 4)):  # also one for the first job
-        old = debugged.codes()
-        debugged.save(version)
-        wait_until(lambda: debugged.codes()[1] not in old, 30, "the new code")  # noqa: B023
-        editor.wait_for_breakpoint(breakpoints)
-        job = debugged.job(10)
-        stop = editor.wait_for_stop()
-        assert stop.value("result") == str(10 + version)
-        started = time.monotonic()
-        wait_until(lambda: time.monotonic() > started + 2 * LIMIT)  # noqa: B023
-        stop.go_on()
-        wait_until(lambda: debugged.result(job) == 10 + version, what="the job's result")  # noqa: B023
-    editor.close()
-    job = debugged.job(20)
-    wait_until(lambda: debugged.result(job) == 32, 10, "a job without an editor")
-
-
-def test_an_editor_that_does_not_follow_a_job_does_not_stop_it_for_good(debugged: Development) -> None:
-    place = paused_feature.line(debugged.folder, "jobs", "return result")
-    editor = Editor(debugged.debug_ports[1], *place, is_following=False)
-    editor.wait_for_breakpoint()
-    job = debugged.job(30)
-    wait_until(lambda: debugged.result(job), 20, "the job's result")
-    editor.close()
-
-
-def test_debuggers_listen_on_this_machine_only(debugged: Development) -> None:
-    processes = {each.pid for each in psutil.Process(debugged.terminal.process.pid).children(recursive=True)}
-    connections = [each for each in psutil.net_connections("inet") if each.pid in processes]
-    listening = [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
-    assert set(debugged.debug_ports) <= {address.port for address in listening}
-    assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
 def test_production_has_neither_a_hook_nor_debugpy(redis_url: str) -> None:
