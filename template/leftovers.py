@@ -12,7 +12,8 @@ from tools.console import ToolError
 PATHS = (
     ".ci", ".github/workflows", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "README.md", "bench",
     "docs/BENCHMARKS.md", "docs/COPYING.md", "docs/DEPLOYMENT.md", "docs/OBSERVABILITY.md", "docs/*.png",
-    "docs/*.svg", "docs/UPDATING.md", "template", "tests/template",
+    "docs/*.svg", "docs/UPDATING.md", "template", "tests/template", "tests/reload/random_*.py",
+    "tests/reload/state.py", "tests/reload/test_random.py",
 )  # fmt: skip
 COMMANDS = "bench|new"
 FOLDERS = "bench|template"

@@ -41,12 +41,10 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
-def stack(redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def stack(redis_url: str, database_url: str) -> Iterator[dict[str, str]]:
     """The environment of the service, also in this process: an empty Redis, and a database with tables."""
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("ALLOWED_HOSTS", "localhost,127.0.0.1,testserver")  # TestClient asks for testserver
-    with settings_read_again():
+    hosts = "localhost,127.0.0.1,testserver"  # TestClient asks for testserver
+    with settings_read_again(REDIS_URL=redis_url, DATABASE_URL=database_url, ALLOWED_HOSTS=hosts):
         yield dict(os.environ)
 
 

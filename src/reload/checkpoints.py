@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from .launcher import Launcher
-from .protocol import NAME_PREFIX, Order
+from .protocol import Order
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ class Forked:
         self._reports = reports
         self.exitcode: int | None = None
 
-    def kill(self) -> None:
-        """End it at once."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """End it at once, or send it another signal."""
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def join(self, timeout: float) -> None:
         """Wait so many seconds for it to end; `exitcode` stays None if the checkpoint has died, too."""
@@ -108,8 +108,13 @@ class Checkpoints:
         """Plan a rehearsal, unless another change comes first."""
         self.rehearse_at = time.monotonic() + QUIET
 
-    def rehearse(self, order: Order) -> None:
-        """Make checkpoints for the next change, in the background; the present ones stay until then."""
+    def rehearse(self, name: str, order: Order) -> None:
+        """Make checkpoints for the next change, in the background; the present ones stay until then.
+
+        Args:
+            name: that of the next generation, as far as it is known: the code may look at it.
+            order: what the generations get.
+        """
         self.rehearse_at = None
         if not self._is_possible or len(self._files) < LEAST_FILES or not self._launcher.is_warm:
             return
@@ -120,7 +125,7 @@ class Checkpoints:
         with theirs, contextlib.suppress(OSError):
             self._rehearsals = [process for process in self._rehearsals if process.is_alive()]
             order = order._replace(announcements=theirs, stops=self._stops())
-            self._rehearsals.append(self._launcher.start(f"{NAME_PREFIX}rehearsal", order))
+            self._rehearsals.append(self._launcher.start(name, order))
 
     def _stops(self) -> frozenset[str]:
         stops = [path for path in self._changed if path in self._files]

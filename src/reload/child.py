@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Child:
     number: int
     process: BaseProcess | Forked
     connection: "Connection[Any, Any]"
+    cleans_up: bool
     hangs_at: float | None
     """When it has been importing for too long without reporting that itself; None once it has loaded."""
     started: float = field(default_factory=time.monotonic)
@@ -52,7 +54,7 @@ class Child:
             raise
         finally:
             theirs.close()
-        return cls(number, process, ours, time.monotonic() + order.import_timeout + GRACE)
+        return cls(number, process, ours, order.cleans_up, time.monotonic() + order.import_timeout + GRACE)
 
     def messages(self) -> list[tuple[Any, ...] | None]:
         """What it has sent since the last call; None at the end when it is gone."""
@@ -69,16 +71,25 @@ class Child:
         self.went_at = time.monotonic()
         self._send("go")
 
-    def stop(self) -> None:
-        """Let it finish what it does, and exit; one that does not work yet has nothing to finish."""
+    def stop(self, *, is_last: bool = False) -> None:
+        """Let it finish what it does, and exit; one that does not work yet has nothing to finish.
+
+        Args:
+            is_last: whether none takes over from it.
+        """
         if self.went_at:
-            self._send("stop")
+            self._send("end" if is_last else "stop")
         else:
             self.kill()
 
-    def kill(self) -> None:
-        """End it at once."""
-        self.process.kill()
+    def kill(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it at once; one that cleans up gets this signal."""
+        if not self.cleans_up:
+            self.process.kill()
+        elif isinstance(self.process, Forked):
+            self.process.kill(number)
+        elif self.process.pid and self.process.exitcode is None:
+            os.kill(self.process.pid, number)
 
     def close(self) -> str:
         """Let go of a process that is gone; returns how it ended, for the log."""

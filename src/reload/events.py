@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Event
 
-from .tree import is_skipped
-
 Announce = Callable[[Iterable[str]], None]
 """Called with the paths that an event names; a path that is not a file asks for a scan of everything."""
+
+Skip = Callable[[str], bool]
+"""Whether to announce nothing from the directory at a path."""
 
 WATCHFILES_STEP = 30
 """Milliseconds between two looks of watchfiles at its list: events within 60 ms, at 0.2 % of a core."""
@@ -30,21 +31,22 @@ _MASK = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE | _ONLY_DIREC
 _LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"})
 
 
-def read_events(root: str, announce: Announce, stop: Event) -> None:
+def read_events(root: str, announce: Announce, stop: Event, skip: Skip) -> None:
     """Announce what changes below `root` until `stop` is set; announces `root` itself once it listens.
 
     Args:
         root: a real path.
         announce: called in this thread.
         stop: checked at least every second.
+        skip: called in this thread, too.
 
     Raises:
         Exception: there are no events here, such as when the system's limit of watches is reached.
     """
     if sys.platform == "linux":
-        _read_inotify(root, announce, stop)
+        _read_inotify(root, announce, stop, skip)
     else:
-        read_watchfiles(root, announce, stop)
+        read_watchfiles(root, announce, stop, skip)
 
 
 def are_likely(root: str) -> bool:
@@ -65,14 +67,14 @@ def are_likely(root: str) -> bool:
     return kinds.get(mount) in _LOCAL
 
 
-def read_watchfiles(root: str, announce: Announce, stop: Event) -> None:
+def read_watchfiles(root: str, announce: Announce, stop: Event, skip: Skip) -> None:
     """Like `read_events`, with watchfiles."""
     from watchfiles import watch
 
     announce([root])
     changes = watch(
         root,
-        watch_filter=lambda _, path: not is_skipped(os.path.basename(os.path.dirname(path))),
+        watch_filter=lambda _, path: not skip(os.path.dirname(path)),
         debounce=WATCHFILES_STEP,
         step=WATCHFILES_STEP,
         rust_timeout=0,
@@ -85,14 +87,14 @@ def read_watchfiles(root: str, announce: Announce, stop: Event) -> None:
         announce([path for _, path in batch])
 
 
-def _read_inotify(root: str, announce: Announce, stop: Event) -> None:
+def _read_inotify(root: str, announce: Announce, stop: Event, skip: Skip) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     queue = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
     if queue < 0:
         raise OSError(ctypes.get_errno(), "inotify_init1 failed")
     directories: dict[int, str] = {}
     try:
-        _watch_below(libc, queue, root, directories)
+        _watch_below(libc, queue, root, directories, skip)
         announce([root])
         poll = select.poll()
         poll.register(queue, select.POLLIN)
@@ -100,16 +102,16 @@ def _read_inotify(root: str, announce: Announce, stop: Event) -> None:
             if poll.poll(1000):
                 paths = _paths(os.read(queue, 1 << 16), directories, root)
                 for path in paths:
-                    if os.path.isdir(path):
-                        _watch_below(libc, queue, path, directories)
+                    if os.path.isdir(path) and not skip(path):
+                        _watch_below(libc, queue, path, directories, skip)
                 announce(paths)
     finally:
         os.close(queue)
 
 
-def _watch_below(libc: ctypes.CDLL, queue: int, root: str, directories: dict[int, str]) -> None:
+def _watch_below(libc: ctypes.CDLL, queue: int, root: str, directories: dict[int, str], skip: Skip) -> None:
     for directory, below, _ in os.walk(root):
-        below[:] = [name for name in below if not is_skipped(name)]
+        below[:] = [name for name in below if not skip(os.path.join(directory, name))]
         watch = libc.inotify_add_watch(queue, os.fsencode(directory), _MASK)
         if watch >= 0:
             directories[watch] = directory
@@ -133,6 +135,6 @@ def _paths(data: bytes, directories: dict[int, str], root: str) -> list[str]:
             path = os.path.join(directories[watch], name)
             # A file matters once its writer closes it, a directory or a link as soon as it is there.
             is_complete = not mask & _CREATE or mask & _IS_DIRECTORY or os.path.islink(path)
-            if is_complete and not is_skipped(name):
+            if is_complete:
                 paths.append(path)
     return paths

@@ -5,6 +5,7 @@ even the package that this file is in, is imported before import errors are caug
 the modules that it imports use the standard library only.
 """
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -24,6 +25,9 @@ from typing import Any
 from .loader import CachingLoader, installed, load_by_content
 from .protocol import BROKEN, REFUSED, Order
 
+IMPORTING = 1_000_000, 10, 10
+"""When to collect garbage: an import makes much and drops little, so that would be a tenth of its time."""
+
 
 class Generation:
     """The line between the code that runs in a generation and its supervisor.
@@ -36,10 +40,14 @@ class Generation:
         self._watch_dirs = tuple(os.path.join(os.path.realpath(each), "") for each in watch_dirs)
         self._import_timeout = import_timeout
         self._modules = set(sys.modules)
+        self._threshold = gc.get_threshold()
+        gc.set_threshold(*IMPORTING)
         self._sending = threading.Lock()
         self._may_work: SimpleQueue[bool] = SimpleQueue()
         self._on_stop: Callable[[], object] | None = None
         self.is_ready = False
+        self.is_last = False
+        """Whether no other takes over once this one stops: the supervisor is stopping, or has died."""
         self.on_loaded: Callable[[], object] = lambda: None
 
     def begin(self, connection: "Connection[Any, Any]") -> None:
@@ -53,11 +61,19 @@ class Generation:
         os.register_at_fork(after_in_child=connection.close)
         threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
 
-    def loaded(self) -> None:
-        """Say that everything is imported: what it waits for from now on may take any time."""
+    def loaded(self, on_stop: Callable[[], object] | None = None) -> None:
+        """Say that everything is imported: what it waits for from now on may take any time.
+
+        Args:
+            on_stop: as for `ready`, if there is something to stop from now on.
+        """
         self.on_loaded()
+        self._on_stop = on_stop
         self._deadline = None
-        gc.enable()
+        if gc.get_threshold() == IMPORTING:  # else the code has chosen its own
+            gc.set_threshold(*self._threshold)
+            if gc.isenabled():
+                gc.collect(1)  # by itself Python would look at all new objects twice, in the first request
         self._tell("loaded", installed(set(sys.modules) - self._modules), list(CachingLoader.files))
 
     def ready(self, on_stop: Callable[[], object]) -> bool:
@@ -65,7 +81,7 @@ class Generation:
 
         Args:
             on_stop: called in another thread when this generation has to finish its work and exit: a newer
-                one has taken over, or the supervisor is stopping or has died.
+                one has taken over; and when `is_last` becomes true, perhaps after that.
 
         Returns:
             False when it is no longer wanted and has to exit at once.
@@ -90,9 +106,10 @@ class Generation:
         if isinstance(error, SyntaxError):  # it begins with the line of code
             lines = lines[-2:]
         reason = " ".join(line.strip() for line in lines if line)
-        self._tell_broken(word, self._place(error), reason, "".join(traceback.format_exception(error)))
+        self.tell_broken(word, self._place(error), reason, "".join(traceback.format_exception(error)))
 
-    def _tell_broken(self, word: str, place: str, reason: str, trace: str) -> None:
+    def tell_broken(self, word: str, place: str, reason: str, trace: str) -> None:
+        """Report that the code on disk does not work: "broken", or "refused" if no save can fix it."""
         from .fingerprint import fingerprint  # not earlier: what it imports has to come from the fork server
 
         codes = [fingerprint(each, CachingLoader.files) for each in self._watch_dirs]
@@ -127,15 +144,19 @@ class Generation:
                 message = self._connection.recv()
             except (EOFError, OSError):  # the supervisor is gone and can't clean up
                 shutil.rmtree(CachingLoader.cache, ignore_errors=True)
-                message = "stop"
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{CachingLoader.cache}.lock")
+                message = "end"
             if message == "go":
                 self._may_work.put(item=True)
                 continue
             if not self._on_stop:
                 os._exit(0)
+            self.is_last = message == "end"
             self._may_work.put(item=False)
             self._on_stop()
-            return
+            if self.is_last:
+                return
 
     def _patience(self) -> float | None:
         deadline = self._deadline
@@ -146,7 +167,7 @@ class Generation:
             return
         frame = sys._current_frames()[threading.main_thread().ident or 0]
         place = self._innermost([(f.f_code.co_filename, n) for f, n in traceback.walk_stack(frame)][::-1])
-        self._tell_broken("broken", place, f"the import takes longer than {self._import_timeout:g} s", "")
+        self.tell_broken("broken", place, f"the import takes longer than {self._import_timeout:g} s", "")
         os._exit(BROKEN)
 
 
@@ -157,7 +178,6 @@ def run(order: Order) -> None:
         SystemExit: the code can't be loaded; the supervisor knows why.
     """
     gc.freeze()  # what the fork server has loaded stays shared memory as long as nobody looks through it
-    gc.disable()  # an import makes much and drops little: collecting garbage would be a tenth of its time
     _leave_fork_server()
     generation = Generation(order.watch_dirs, order.import_timeout)
     load_by_content(order.watch_dirs, order.cache)
@@ -181,6 +201,17 @@ def run(order: Order) -> None:
             raise
         generation.broken(error)
         sys.exit(BROKEN)
+    finally:
+        _exit_in_order()
+
+
+def _exit_in_order() -> None:
+    """End as a program does: wait for its threads, then call what `atexit` knows.
+
+    Up to Python 3.13, multiprocessing calls that only where it has not forked.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
 
 
 def _leave_fork_server() -> None:

@@ -11,6 +11,8 @@ from types import FrameType
 from .monitor import CodeChangeMonitor
 from .wakeup import Wakeup
 
+STOP_SIGNALS = signal.SIGTERM, signal.SIGINT
+
 
 class Inbox:
     """Calls back in the supervisor's loop for what signal handlers and the monitors' threads noted."""
@@ -35,13 +37,15 @@ class Inbox:
 
     def open(self) -> None:
         """Start to listen; must be called in the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._note_signal)
         for monitor in self._monitors:
             monitor.start()
 
     def close(self) -> None:
-        """Stop watching the folders."""
+        """Stop watching the folders; signals no longer matter, not even while the interpreter exits."""
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         for monitor in self._monitors:
             monitor.stop()
 

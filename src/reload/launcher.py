@@ -1,8 +1,11 @@
 """Starts generations: the first from nothing, the next from a process that holds the packages."""
 
 import contextlib
+import fcntl
 import multiprocessing
+import os
 import py_compile
+import shutil
 import signal
 import sys
 import tempfile
@@ -14,6 +17,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from .protocol import Order
+
+PREFIX = "hot-reload-"
 
 INSIDE = ("fingerprint", "generation", "loader", "protocol", "rehearsal", "tree")
 """The modules that run inside a generation, as parts of a private package of compiled files."""
@@ -38,7 +43,11 @@ class Launcher:
 
     def __init__(self) -> None:
         self._packages: list[str] = []
-        self._cache = tempfile.TemporaryDirectory(prefix="reload-", ignore_cleanup_errors=True)
+        _remove_left_over()
+        self._cache = tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True)
+        self._lock = Path(f"{self.cache}.lock").open("w")  # noqa: SIM115  as long as this lives
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        multiprocessing.current_process()._config["tempdir"] = self.cache  # type: ignore[attr-defined]
         self._inside = Path(self.cache, "inside")
 
     @property
@@ -84,6 +93,7 @@ class Launcher:
         self._stop_fork_server()
         _within(1.0, getattr(getattr(resource_tracker, "_resource_tracker", None), "_stop", None))
         self._cache.cleanup()
+        Path(self._lock.name).unlink(missing_ok=True)
 
     def _start(self, method: str, name: str, order: Order) -> BaseProcess:
         context = multiprocessing.get_context(method)
@@ -95,7 +105,23 @@ class Launcher:
         return process
 
     def _stop_fork_server(self) -> None:
-        _within(1.0, getattr(getattr(forkserver, "_forkserver", None), "_stop", None))
+        server = getattr(forkserver, "_forkserver", None)
+        if pid := getattr(server, "_forkserver_pid", None):  # by itself it would take each package apart
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        _within(1.0, getattr(server, "_stop", None))
+
+
+def _remove_left_over() -> None:
+    """Remove the folders of supervisors that were killed together with their generations.
+
+    The lock goes last, since whoever removes a folder may be killed, too.
+    """
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*.lock"):
+        with contextlib.suppress(OSError), path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its supervisor holds it while it lives
+            shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+            path.unlink()
 
 
 def _within(seconds: float, function: Callable[[], object] | None) -> None:

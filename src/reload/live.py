@@ -53,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}.live", epilog=f"Exit codes: {exits}.")
     url = f"http://127.0.0.1:{os.environ.get('API_PORT') or 8000}/version"
     parser.add_argument("url", nargs="?", default=url, help="where the API says what it runs: %(default)s")
-    folder = Path(__file__).resolve().parents[1]
+    folder = Path(__file__).resolve().parents[1] if "." in (__package__ or "") else Path.cwd()
     parser.add_argument("--dir", type=Path, default=folder, help="the folder of the code: %(default)s")
     parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="at most: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -49,7 +49,7 @@ class CachingLoader(SourceFileLoader):
         digest = hashlib.blake2b(path.encode() + b"\0" + source, digest_size=16).hexdigest()
         compiled = os.path.join(self.cache, digest)
         with contextlib.suppress(OSError, EOFError, ValueError, TypeError), open(compiled, "rb") as file:
-            code: types.CodeType = marshal.load(file)  # noqa: S302  only this user can write to the folder
+            code: types.CodeType = marshal.loads(file.read())  # noqa: S302  only this user can write to the folder
             return code
         code = self.source_to_code(source, path)
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ def load_by_content(watch_dirs: tuple[str, ...], cache: str) -> None:
         return real in parents or os.path.join(real, "").startswith(roots)
 
     def find(path: str) -> FileFinder:
-        if not is_ours(path):
+        if not is_ours(path) or not os.path.isdir(path or os.curdir):  # a zip file, a program for `runpy`
             raise ImportError
         return FileFinder(path, *loaders)
 
@@ -94,7 +94,7 @@ def installed(names: set[str]) -> list[str]:
 
     def is_installed(name: str) -> bool:
         origin = getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
-        if not isinstance(origin, str) or "__main__" in name:
+        if not isinstance(origin, str) or "__main__" in name or origin in CachingLoader.files:
             return False
         return origin in ("built-in", "frozen") or os.path.realpath(origin).startswith(below)
 

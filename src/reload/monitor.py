@@ -52,7 +52,7 @@ class CodeChangeMonitor:
             watch_dir: the folder of the code.
             on_change: called in the monitor's thread with the changed files, relative to `watch_dir`, sorted.
             check_interval: seconds between two scans of the modification times.
-            is_code: whether the file at a path counts as source.
+            is_code: whether the file at a path counts as source, see `tree.scan`.
         """
         self._root = os.path.realpath(watch_dir)
         self._on_change = on_change
@@ -93,7 +93,7 @@ class CodeChangeMonitor:
 
     def _listen(self) -> None:
         try:
-            read_events(self._root, self._announce, self._stop)
+            read_events(self._root, self._announce, self._stop, self._is_skipped)
         except Exception as error:  # noqa: BLE001  whatever goes wrong here, scanning still works
             if not self._stop.is_set():
                 self._give_up_events(f"{type(error).__name__}: {error}")
@@ -155,15 +155,19 @@ class CodeChangeMonitor:
             self._unannounced.clear()
         code = {path for path in paths if self._is_code(path) and not os.path.isdir(path)}
         changed = {path for path in code if self._is_watched(path) and self._has_changed(path)}
-        if any(self._is_directory(path) for path in paths - code):
+        if any(self._is_directory(path) for path in paths - code if not self._is_skipped(path)):
             changed |= self._look_everywhere()
         if changed and self._root not in paths:  # not an event, but a request to scan everything
             self._trusts_events = True
         return changed
 
     def _is_watched(self, path: str) -> bool:
-        is_skipped_below = any(is_skipped(name) for name in Path(path).relative_to(self._root).parts)
-        return not is_skipped_below and not is_written(path, self._root)
+        folders = list(Path(path).relative_to(self._root).parents)[:-1]
+        are_skipped = any(self._is_skipped(os.path.join(self._root, folder)) for folder in folders)
+        return not are_skipped and not is_written(path, self._root)
+
+    def _is_skipped(self, directory: str) -> bool:
+        return is_skipped(directory, self._is_code)
 
     def _is_directory(self, path: str) -> bool:
         """Whether a path is a directory, or was one before it was deleted."""

@@ -1,6 +1,7 @@
 """What the supervisor, its generations and the program in them agree on."""
 
 import multiprocessing
+import signal
 import socket
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -15,6 +16,9 @@ sysexits.h."""
 REPEATED_SIGNAL = 0.3
 """Seconds within which a second signal counts as the first one again: Ctrl-C may arrive from the terminal and
 from a process manager."""
+
+AT_ONCE = signal.SIGQUIT
+"""Tells a generation that cleans up to kill what it has started, and to exit."""
 
 NAME_PREFIX = "generation-"
 """The process name of a generation is this and its number."""
@@ -31,6 +35,8 @@ class Order(NamedTuple):
     """Seconds."""
     cache: str
     """A folder for compiled code."""
+    cleans_up: bool
+    """Whether a generation ends by SIGTERM and `AT_ONCE`, and not by SIGKILL: it has processes of its own."""
     connection: "Connection[Any, Any] | None" = None
     """To the supervisor; a rehearsal has none."""
     announcements: socket.socket | None = None

@@ -7,6 +7,8 @@ imports it, it uses the standard library only.
 """
 
 import contextlib
+import functools
+import gc
 import os
 import select
 import signal
@@ -25,13 +27,21 @@ from .tree import RACY_NS, signature
 
 LONGEST_NAME = 100
 
+BINDING = frozenset({"sqlite3.connect", "subprocess.Popen", "os.system", "os.posix_spawn"})
+"""Audit events after which a process is not the same as another that loads the same code."""
+
+QUESTIONS = ("access", "lstat", "open", "readlink", "stat")
+"""What tells about a file without an audit event; that of `open` does not name the folder."""
+
+IMPORTLIB = "<frozen importlib._bootstrap_external>"
+
 
 class Rehearsal:
     """Decides where checkpoints are, and becomes them.
 
     A generation that is forked from a checkpoint must be the same as one that loads all the code itself. So a
     checkpoint is stale once a file that was read before it has changed, and none is made after the code has
-    started a thread, or opened a socket or a database, which a fork must not share.
+    started a thread or a process, or opened a socket or a database, which a fork must not share.
     """
 
     def __init__(self, order: Order, resume: Callable[["Connection[Any, Any]"], None]) -> None:
@@ -48,22 +58,30 @@ class Rehearsal:
         self._resume = resume
         # Compiled code is named after its content, and the rest is not on a disk.
         self._irrelevant = (os.path.join(order.cache, ""), "/proc/", "/sys/", "/dev/")
-        self._opened: dict[str, tuple[Any, ...] | None] = {}
-        self._has_database = False
+        self._seen: dict[str, tuple[Any, ...] | None] = {}
+        self._is_bound = False
         self.is_under_way = True
         self._output = [os.dup(1), os.dup(2)]
+        self._streams = [sys.stdout, sys.stderr]
+        for stream in self._streams:
+            vars(stream)["isatty"] = functools.partial(bool, stream.isatty())  # as it will be
         self._shared_at_first = _unforkable()
         with open(os.devnull, "w") as nowhere:  # what the code prints while it is loaded, a generation prints
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         sys.addaudithook(self._note)
+        self._asking = {name: self._noting(name) for name in QUESTIONS}
+        vars(os).update(self._asking)
         signal.setitimer(signal.ITIMER_REAL, order.import_timeout)
 
     def before(self, path: str) -> None:
         """Called before a file of code is read; returns in the rehearsal, and in generations forked here."""
         if not self.is_under_way or path not in self._stops:
             return
-        if self._has_database or _unforkable() - self._shared_at_first or _threads() > 1:
+        if gc.isenabled() and gc.get_threshold()[0]:  # here, so that no generation does, and copies memory
+            gc.collect(1 if gc.get_count()[2] < 3 else 2)  # all before that is due, which is after ten
+        is_alone = len(os.listdir("/proc/self/task")) == 1
+        if self._is_bound or _unforkable() - self._shared_at_first or not is_alone:
             self.leave()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -80,21 +98,42 @@ class Rehearsal:
         os._exit(0)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Audit hook: remember what is read."""
+        """Audit hook: remember what is read, and what binds the process."""
         if not self.is_under_way:
             return
         if event == "open":
             path, _, flags = arguments
-            if isinstance(path, (str, bytes)) and not flags & (os.O_WRONLY | os.O_RDWR):
-                path = os.path.abspath(os.fsdecode(path))
-                if path not in self._opened and not path.startswith(self._irrelevant):
-                    self._opened[path] = None  # so that the next line, which may open it, is not noted
-                    self._opened[path] = _identity(path)
-        elif event == "sqlite3.connect":
-            self._has_database = True
+            if _reads(flags):
+                self._remember(path)
+        elif event in ("os.listdir", "os.scandir"):
+            if sys._getframe(1).f_code.co_filename != IMPORTLIB:  # it looks for modules, see `note_change`
+                self._remember(arguments[0] or ".", os.sep)
+        elif event in BINDING:
+            self._is_bound = True
+
+    def _noting(self, name: str) -> Any:
+        function = getattr(os, name)
+
+        @functools.wraps(function)
+        def noting(path: Any, *args: Any, **options: Any) -> Any:
+            if self.is_under_way and (name != "open" or _reads(args[0] if args else options["flags"])):
+                folder = options.get("dir_fd")
+                base = "" if folder is None else os.readlink(f"/proc/self/fd/{folder}")
+                self._remember(os.path.join(base, os.fsdecode(path)) if base else path)
+            return function(path, *args, **options)
+
+        return noting
+
+    def _remember(self, path: Any, suffix: str = "") -> None:
+        if isinstance(path, int):
+            return
+        path = os.path.abspath(os.fsdecode(path)) + suffix
+        if path not in self._seen and not path.startswith(self._irrelevant):
+            self._seen[path] = None  # so that the next line, which may open it, is not noted
+            self._seen[path] = _identity(path)
 
     def _is_stale(self) -> bool:
-        return any(_identity(path, known) != known for path, known in self._opened.items())
+        return any(_identity(path, known) != known for path, known in self._seen.items())
 
     def _stand_by(self, path: str) -> "Connection[Any, Any]":
         """Be a checkpoint: fork a generation when asked, and exit once nobody can ask any more.
@@ -135,9 +174,14 @@ class Rehearsal:
 
     def _become_generation(self) -> None:
         self.is_under_way = False
+        for name, noting in self._asking.items():
+            if getattr(os, name) is noting:  # else the code has patched it, too
+                setattr(os, name, noting.__wrapped__)
         for descriptor, output in enumerate(self._output, start=1):
             os.dup2(output, descriptor)
             os.close(output)
+        for stream in self._streams:
+            del vars(stream)["isatty"]
 
 
 class Children:
@@ -168,16 +212,24 @@ class Children:
             os.close(report)
 
 
+def _reads(flags: int) -> bool:
+    """Whether a file that is opened with these flags has something to read."""
+    return not flags & (os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+
 def _identity(path: str, known: tuple[Any, ...] | None = None) -> tuple[Any, ...] | None:
-    """A value that differs once a file has changed; None if it is not there, or not a regular file.
+    """A value that differs once a file, or what is in a folder, has changed; None if it is not there.
 
     Args:
+        path: that of a folder counts with the names in it if it ends with a separator.
         known: what this returned before, if it did: a file that was new then is compared by its content.
     """
     try:
+        if path.endswith(os.sep):
+            return tuple(sorted(os.listdir(path)))
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            return None
+            return (stat.S_IFMT(status.st_mode),)
         identity: tuple[Any, ...] = (*signature(status), status.st_ino)
         if (known is None and time.time_ns() - status.st_mtime_ns < RACY_NS) or (known and len(known) > 4):
             with open(path, "rb") as file:
@@ -196,7 +248,3 @@ def _unforkable() -> set[str]:
             if target.startswith(("socket:", "anon_inode:")):
                 found.add(target + descriptor)
     return found
-
-
-def _threads() -> int:
-    return len(os.listdir("/proc/self/task"))

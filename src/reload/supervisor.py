@@ -17,7 +17,7 @@ from .environment import Environment
 from .hand_over import HandOvers
 from .inbox import Inbox
 from .launcher import Launcher
-from .protocol import REFUSED, REPEATED_SIGNAL, Order
+from .protocol import AT_ONCE, NAME_PREFIX, REFUSED, REPEATED_SIGNAL, Order
 from .report import Report
 from .tree import is_source
 
@@ -28,9 +28,8 @@ class Supervisor:
     """Runs a program as generations of processes, each with the code as it was when the process started.
 
     A change starts the next generation at once. It imports the code and says that it is ready; once the tree
-    has come to rest, it begins to work. Then the old one is told to stop, and finishes what it does, however
-    long that takes. Code that can't be loaded never takes over: the last good generation keeps working. A
-    generation that dies is replaced, with exponential backoff.
+    has come to rest, it begins to work. Then the old one is told to stop, and finishes what it does. Code
+    that can't be loaded never takes over: the last good generation keeps working. One that dies is replaced.
     """
 
     def __init__(
@@ -46,6 +45,7 @@ class Supervisor:
         say_changes: Callable[[list[str]], None] | None = None,
         on_problem: Callable[[str, str], None] | None = None,
         noun: str = "worker",
+        cleans_up: bool = False,
     ) -> None:
         """Prepare; `run` starts the program.
 
@@ -57,16 +57,17 @@ class Supervisor:
             check_interval: seconds between two scans of the files, see `CodeChangeMonitor`.
             max_restarts: how many times in a row a generation that dies is replaced.
             import_timeout: seconds that loading the code may take.
-            is_code: whether the file at a path counts as source.
+            is_code: whether the file at a path counts as source, see `tree.scan`.
             say_changes: logs the paths of changed files in words of the caller's own.
             on_problem: called in a thread when code can't be loaded, with the fingerprint of the first folder
                 and the reason with file and line; with two empty texts once it can.
             noun: what the log calls the program.
+            cleans_up: whether to end it with SIGTERM and `AT_ONCE`, not SIGKILL: it has processes of its own.
         """
-        roots = [os.path.realpath(each) for each in watch_dirs]
+        roots = tuple(os.path.realpath(each) for each in watch_dirs)
         self._noun = noun
         self._launcher = Launcher()
-        self._order = Order(target, arguments, tuple(roots), import_timeout, self._launcher.cache)
+        self._order = Order(target, arguments, roots, import_timeout, self._launcher.cache, cleans_up)
         self._checkpoints = Checkpoints(self._launcher)
         self._environment = Environment()
         self._report = Report(roots, self._launcher.cache, say_changes, on_problem)
@@ -136,7 +137,7 @@ class Supervisor:
                 self._hand_overs.begin(self._candidate, self._burst.began)
                 self._end_burst()
         if _is_due(self._checkpoints.rehearse_at):
-            self._checkpoints.rehearse(self._order)
+            self._checkpoints.rehearse(f"{NAME_PREFIX}{self._count + 1}", self._order)
 
     def _change(self, paths: list[str]) -> None:
         if self._stopped_at is not None:
@@ -144,9 +145,9 @@ class Supervisor:
         self._checkpoints.note_change(paths)
         is_first = self._burst.add(paths)
         self._crashes.forgive()
-        if self._candidate and self._burst.is_endless:
-            return  # what is being loaded takes over first, the rest comes after it
         if self._candidate:
+            if self._burst.is_endless:
+                return  # what is being loaded takes over first, the rest comes after it
             self._candidate.kill()
             self._candidate = None
         at_once = is_first or self._burst.is_endless
@@ -161,10 +162,9 @@ class Supervisor:
         self._count += 1
         try:
             self._candidate = Child.start(self._launcher, self._checkpoints, self._count, self._order)
+            self._children.append(self._candidate)
         except OSError as error:
             self._crash(f"could not be started ({error})")
-        else:
-            self._children.append(self._candidate)
 
     def _hear(self, child: Child, message: tuple[Any, ...] | None) -> None:
         match message:
@@ -232,7 +232,7 @@ class Supervisor:
             logger.warning("Stopping the %s at once", self._noun)
             self._exit_code = 128 + number
             for child in self._children:
-                child.kill()
+                child.kill(AT_ONCE)
 
     def _leave(self, exit_code: int = 0) -> None:
         """Let every generation finish and exit, and start no more."""
@@ -242,7 +242,7 @@ class Supervisor:
         self._checkpoints.clear()
         self._burst.end()
         for child in self._children:
-            child.stop()
+            child.stop(is_last=True)
         self._candidate = None
 
 

@@ -26,9 +26,10 @@ Signature = tuple[int, int, int]
 """Modification time and change time in nanoseconds, size in bytes: equal as long as a file is the same."""
 
 
-def is_skipped(name: str) -> bool:
-    """Whether a file or directory of this name is never code: hidden, or a cache."""
-    return name.startswith(".") or name in SKIPPED
+def is_skipped(directory: str, is_code: Callable[[str], bool]) -> bool:
+    """Whether nothing in a directory counts: hidden or a cache, and `is_code` does not ask for it."""
+    name = directory.rpartition(os.sep)[2]
+    return (name.startswith(".") or name in SKIPPED) and not is_code(os.path.join(directory, ""))
 
 
 def is_source(path: str) -> bool:
@@ -64,7 +65,8 @@ def scan(root: str, is_code: Callable[[str], bool] = is_source) -> Scan:
 
     Args:
         root: a real path (`os.path.realpath`).
-        is_code: whether the file at a path counts as source.
+        is_code: whether the file at a path counts as source, or what is in a hidden folder, with a separator
+            at the end.
     """
     found = Scan({}, [])
     linked: set[str] = set()
@@ -75,7 +77,7 @@ def scan(root: str, is_code: Callable[[str], bool] = is_source) -> Scan:
             with os.scandir(directory) as entries:
                 for entry in entries:
                     is_wanted = is_code(entry.path) and not is_written(entry.path, root)
-                    if (is_wanted and _is_file(entry, found.files)) or is_skipped(entry.name):
+                    if (is_wanted and _is_file(entry, found.files)) or is_skipped(entry.path, is_code):
                         continue
                     if _should_enter(entry, root, linked):
                         pending.append(entry.path)

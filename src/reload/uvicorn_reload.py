@@ -43,6 +43,7 @@ class HandOverReload:
         self._filter = FileFilter(config)
         self._filter.includes += [f"*{suffix}" for suffix in DATA]
         self._filter.excludes.append("README*")
+        self._hidden = {name for pattern in self._filter.includes for name in Path(pattern).parts[:-1]}
 
     def run(self) -> None:
         """Serve until a signal ends it.
@@ -58,7 +59,7 @@ class HandOverReload:
             f"{__package__}.uvicorn_server:serve",
             self._config.reload_dirs,
             arguments=(self._config, self._sockets, incoming, outgoing),
-            is_code=lambda path: self._filter(Path(path)),
+            is_code=self._is_code,
             say_changes=self._say_changes,
             noun="server",
         )
@@ -66,6 +67,11 @@ class HandOverReload:
         self._say("Stopping reloader process [%s]")
         if code:
             sys.exit(code)
+
+    def _is_code(self, path: str) -> bool:
+        if path.endswith(os.sep):
+            return Path(path).name in self._hidden
+        return self._filter(Path(path))
 
     def _say(self, message: str) -> None:
         in_color = message.replace("%s", style("%s", fg="cyan", bold=True))

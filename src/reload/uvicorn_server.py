@@ -22,6 +22,12 @@ from .pause import is_paused
 if TYPE_CHECKING:
     from .generation import Generation
 
+GRACE = 3.0
+"""Seconds for WebSockets if `--timeout-graceful-shutdown` sets none; then a request may take any time."""
+
+MOVABLE = {"uvicorn.protocols.http.h11_impl", "uvicorn.protocols.http.httptools_impl"}
+"""The modules of the HTTP protocols whose state is known well enough to move their connections."""
+
 UNSENT = 0.01
 """Seconds between two attempts to move a connection whose last response is still being sent."""
 
@@ -70,9 +76,12 @@ class HandOverServer(Server):
         self._outgoing = outgoing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_leaving = False
-        self._movable = _movable(config.http_protocol_class, self._note_idle)
-        if not config.is_ssl:  # TLS has state that can't move
-            config.http_protocol_class = self._movable
+        protocol_class: Any = config.http_protocol_class
+        is_known = any(base.__module__ in MOVABLE for base in protocol_class.__mro__)
+        self._can_move = is_known and not config.is_ssl  # TLS has state that can't move
+        if self._can_move:
+            config.http_protocol_class = _movable(protocol_class, self._note_idle)
+        self._movable: Any = config.http_protocol_class
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -107,16 +116,13 @@ class HandOverServer(Server):
 
     def _leave(self) -> None:
         """Start nothing new; what is under way may finish."""
-        if self.started and not self._is_leaving:
+        if self.started:
             self._is_leaving = True
             asyncio.get_running_loop().remove_reader(self._incoming)
             for server in self.servers:
                 server.close()
             for protocol in list(self.server_state.connections):
-                if isinstance(protocol, self._movable):
-                    self._move_if_idle(protocol)
-                elif self.config.is_ssl:
-                    protocol.shutdown()
+                self._let_go(protocol)
             self._generation.quiet()
         self.should_exit = True
 
@@ -147,15 +153,20 @@ class HandOverServer(Server):
 
     def _note_idle(self, protocol: Any) -> None:
         if self._is_leaving:
-            self._move_if_idle(protocol)
+            self._let_go(protocol)
 
-    def _move_if_idle(self, protocol: Any) -> None:
-        """Send a connection to the next generation if it is between two requests."""
+    def _let_go(self, protocol: Any) -> None:
+        """Send a connection between two requests to the next generation; close it if there is none."""
+        if self._generation.is_last or not self._can_move:
+            protocol.shutdown()
+            return
         transport = protocol.transport
-        if transport is None or transport.is_closing() or not _is_between_requests(protocol):
+        if not isinstance(protocol, self._movable) or transport is None or transport.is_closing():
+            return
+        if not _is_between_requests(protocol):
             return
         if transport.get_write_buffer_size() > 0:
-            asyncio.get_running_loop().call_later(UNSENT, self._move_if_idle, protocol)
+            asyncio.get_running_loop().call_later(UNSENT, self._let_go, protocol)
             return
         transport.pause_reading()
         descriptor = transport.get_extra_info("socket").fileno()
@@ -163,7 +174,7 @@ class HandOverServer(Server):
             socket.send_fds(self._outgoing, [b"\0"], [descriptor])
         except BlockingIOError:  # the next generation has not taken those before it yet
             transport.resume_reading()
-            asyncio.get_running_loop().call_later(UNSENT, self._move_if_idle, protocol)
+            asyncio.get_running_loop().call_later(UNSENT, self._let_go, protocol)
         else:
             transport.abort()  # closes this process' copy only: the connection lives on in the message
 
@@ -177,16 +188,22 @@ class HandOverServer(Server):
             return
         for sock in sockets or []:
             sock.close()
-        left: float = self.config.timeout_graceful_shutdown or float("inf")
+        limit = self.config.timeout_graceful_shutdown
+        left = GRACE if limit is None else limit
         while left > 0 and (self.server_state.connections or self.server_state.tasks):
             await asyncio.sleep(UNSENT)
-            left -= 0 if is_paused() else UNSENT
+            left -= 0 if is_paused() or (limit is None and self._is_answering()) else UNSENT
         if self.server_state.connections or self.server_state.tasks:
             self.config.timeout_graceful_shutdown = 0  # what is left has used up its time
         await super().shutdown()
 
+    def _is_answering(self) -> bool:
+        """Whether a request is under way, or what it left to do in the background; WebSockets don't count."""
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in self.server_state.tasks]
+        return any(name.startswith("RequestResponseCycle.") for name in names)
 
-def _movable(protocol_class: type[asyncio.Protocol], note_idle: Callable[[Any], None]) -> Any:
+
+def _movable(protocol_class: type[asyncio.Protocol], note_idle: Callable[[Any], object]) -> Any:
     """Uvicorn's HTTP protocol, which also says when a connection may be idle, and counts begun requests."""
 
     class Movable(protocol_class):  # type: ignore[misc, valid-type]

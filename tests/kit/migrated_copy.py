@@ -12,7 +12,9 @@ import httpx2
 from sqlalchemy import create_engine, inspect, text
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.processes import running
 from tests.kit.production_process import RELOADING
+from tests.kit.repository import replace
 from tools.ports import free_port
 
 MIGRATION = '''"""A migration of the test."""
@@ -71,16 +73,10 @@ class Development:
     @contextmanager
     def running(self, *command: str, **variables: str) -> Iterator[None]:
         """Run a process in the copy, from the moment that it works until the end of the block."""
-        with self._output.open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=self.environment | variables, stdout=output, stderr=output
-            )
-        try:
+        self._output.unlink(missing_ok=True)
+        with running(command, self._output, cwd=self.folder, env=self.environment | variables):
             self.wait_for("at work after")
             yield
-        finally:
-            process.terminate()
-            process.wait(30)
 
     def running_api(self, **variables: str) -> "AbstractContextManager[None]":
         command = [part.replace("PORT", str(self.port)) for part in RELOADING]
@@ -120,9 +116,7 @@ class Development:
     def save(self, name: str, *body: str, down: str | None = None) -> None:
         """Save a migration with these statements in one step, by default after the one applied last."""
         content = MIGRATION.format(revision=name, down=down or self.applied(), body="\n    ".join(body))
-        scratch = self.path(name).with_suffix(".tmp")
-        scratch.write_text(content)
-        scratch.replace(self.path(name))
+        replace(self.path(name), content)
 
     def alembic(self, *arguments: str) -> str:
         """Run an Alembic command, which has to succeed; returns its output."""

@@ -23,6 +23,13 @@ def copy_repository(target: Path) -> None:
             shutil.copy2(ROOT / name, target / name)
 
 
+def replace(path: Path, text: str) -> None:
+    """Save as many editors do: write another file, then rename it, so that nobody reads half of it."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text, "utf-8")
+    scratch.replace(path)
+
+
 def share_environment(target: Path) -> None:
     """Have a copy use the `.venv` of this repository: without it, `make` installs another."""
     if Path(sys.prefix).resolve() == (ROOT / ".venv").resolve():

@@ -88,12 +88,13 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> str:
     """The name of a migrated Postgres database to copy."""
-    url = _create_postgres_database(postgres_server, "template0")
+    url = create_postgres_database(postgres_server)
     migrate(os.environ | {"DATABASE_URL": url})
     return url.rpartition("/")[2]
 
 
-def _create_postgres_database(server: str, template: str) -> str:
+def create_postgres_database(server: str, template: str = "template0") -> str:
+    """Make a database on a server, and return its URL."""
     name = f"test_{os.urandom(6).hex()}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -114,7 +115,7 @@ def empty_database(kind: str, request: pytest.FixtureRequest, folder: Path) -> s
         shutil.copy(request.getfixturevalue("sqlite_template"), folder / "app.db")
         return f"sqlite:///{folder / 'app.db'}"
     server: str = request.getfixturevalue("postgres_server")
-    return _create_postgres_database(server, request.getfixturevalue("postgres_template"))
+    return create_postgres_database(server, request.getfixturevalue("postgres_template"))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -124,8 +125,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @contextmanager
-def settings_read_again() -> Iterator[None]:
-    """Have this process forget its settings and connections, before the block and after it."""
+def settings_read_again(**variables: str) -> Iterator[None]:
+    """Have this process forget its settings and connections, before the block and after it.
+
+    Args:
+        variables: what its environment has besides, in the block.
+    """
     from src import settings
     from src.kit import redis
     from src.kit import settings as kit_settings
@@ -139,15 +144,18 @@ def settings_read_again() -> Iterator[None]:
         redis.get_redis,
         enqueue.get_queue,
     )
-    for function in cached:
-        function.cache_clear()
-    try:
-        yield
-    finally:
-        if engine.get_engine.cache_info().currsize:
-            engine.get_engine().dispose()
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in variables.items():
+            environment.setenv(name, value)
         for function in cached:
             function.cache_clear()
+        try:
+            yield
+        finally:
+            if engine.get_engine.cache_info().currsize:
+                engine.get_engine().dispose()
+            for function in cached:
+                function.cache_clear()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.conftest import wait_until
-from tests.kit.marked_processes import marked_processes
+from tests.kit.processes import marked_processes
 from tests.kit.production_process import Api, running_api
 
 pytestmark = pytest.mark.slow  # updates under load

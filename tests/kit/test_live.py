@@ -18,6 +18,8 @@ from tests.conftest import wait_until
 from tests.kit.production_process import RELOADING, Api, started
 from tests.kit.worker_process import JOBS, Workers, stop
 
+pytestmark = pytest.mark.slow
+
 MAIN = """
 from src.kit.web.app import create_app
 from src.probe import routes

@@ -14,6 +14,8 @@ from sqlalchemy import inspect, text
 from tests.conftest import empty_database
 from tests.kit.migrated_copy import BROKEN, CREATE, EDITED, MIGRATION, MODELS, Development
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def shared(

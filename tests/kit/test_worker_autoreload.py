@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import wait_until
 from tests.kit.worker_process import Workers, exhausted, stop
 
+pytestmark = pytest.mark.slow
+
 CHANGED = "CODE CHANGED - Restarting worker to load new code"
 
 

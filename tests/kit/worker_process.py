@@ -21,7 +21,8 @@ from rq.job import Job, Retry
 from rq.serializers import JSONSerializer
 
 from tests.conftest import ROOT, wait_until
-from tests.kit.marked_processes import marked_processes
+from tests.kit.processes import marked_processes, start
+from tests.kit.repository import replace
 
 JOBS = """
 import logging, os, time
@@ -110,22 +111,12 @@ class Workers:
 
     def save(self, name: str, content: str) -> None:
         """Write a file of the probe feature."""
-        path = self.folder / "src" / "probe" / name
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(content)
-        scratch.replace(path)
+        replace(self.folder / "src" / "probe" / name, content)
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start a worker process."""
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "src.rq_worker"],
-                cwd=self.folder,
-                env=self.environment | environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        command, variables = [sys.executable, "-m", "src.rq_worker"], self.environment | environment
+        process = start(command, self.folder / "log", cwd=self.folder, env=variables, start_new_session=True)
         self.processes.append(process)
         return process
 

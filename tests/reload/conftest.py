@@ -9,8 +9,9 @@ from tests.reload.program import Program
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path)
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Program]:
+    """One that is not started yet; the PROGRAM of a module is its class."""
+    program: Program = getattr(request.module, "PROGRAM", Program)(tmp_path)
     yield program
     program.kill_all()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT, wait_until
-from tests.kit.marked_processes import marked_processes
+from tests.kit.processes import marked_processes, start
+from tests.kit.repository import replace
 
 CHANGED = "CODE CHANGED - Restarting worker to load new code"
 
@@ -63,30 +65,25 @@ class Program:
         (folder / "run.py").write_text(RUN)
 
     def save(self, name: str, content: str) -> None:
-        """Write a file of the package by renaming, as editors do, so that nobody reads half of it."""
+        """Save a file of the package."""
         path = self.folder / "pkg" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text(content)
-        scratch.replace(path)
+        replace(path, content)
 
     def start(self, options: str = "{}", **variables: str) -> None:
         """Start the supervisor; `options` are its keyword arguments as JSON, `variables` more environment."""
+        self.run([sys.executable, "run.py", options], **variables)
+
+    def run(self, command: list[str], **variables: str) -> None:
+        """Run a command in the program's folder."""
         environment = os.environ | {
             "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
             "RELOAD_TEST": self._mark,
             "PYTHONUNBUFFERED": "1",
             **variables,
         }
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "run.py", options],
-                cwd=self.folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        log = self.folder / "log"
+        self.process = start(command, log, cwd=self.folder, env=environment, start_new_session=True)
 
     @property
     def pid(self) -> int:
@@ -121,6 +118,29 @@ class Program:
     def processes(self) -> list[psutil.Process]:
         """All processes that belong to the program, whoever their parent is."""
         return marked_processes("RELOAD_TEST", self._mark)
+
+    def fork_server(self) -> psutil.Process:
+        """The process that new generations are forked from."""
+        return wait_until(
+            lambda: next(
+                (
+                    process
+                    for process in self.processes()
+                    if "forkserver" in " ".join(process.cmdline()) and process.ppid() == self.pid
+                ),
+                None,
+            ),
+            what="the fork server",
+        )
+
+    def insist(self, number: signal.Signals) -> None:
+        """Send another signal that counts: one right after the first counts as the same."""
+
+        def is_killed() -> bool:
+            self.signal(number)
+            return re.search(r"Stopping the \w+ at once", self.log) is not None
+
+        wait_until(is_killed, what="the second signal to count")
 
     def signal(self, number: signal.Signals) -> None:
         """Send the supervisor a signal."""

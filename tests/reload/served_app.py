@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.processes import start
 from tools.ports import free_port
 
 APP = """
@@ -58,11 +59,10 @@ class Api:
         self.port = free_port()
         self.log = folder / "log"
         address = ["--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "src.reload", "uvicorn", "web.app:app", *address, "--reload",
-             "--reload-dir", str(folder / "web"), "--timeout-graceful-shutdown", "1", *options],
-            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=self.log.open("wb"), stderr=subprocess.STDOUT, start_new_session=True,
+        reload = ["--reload", "--reload-dir", str(folder / "web"), *options]
+        self.process = start(
+            [sys.executable, "-m", "src.reload", "uvicorn", "web.app:app", *address, *reload],
+            self.log, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True,
         )  # fmt: skip
         wait_until(lambda: "Application startup complete" in self.output(), 30, "the API to start")
         wait_until(self.answers, 30, "the API to answer")

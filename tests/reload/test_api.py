@@ -5,8 +5,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,8 +15,11 @@ import pytest
 import websockets
 import websockets.sync.client
 
-from tests.conftest import ROOT, wait_until
+from src.reload.uvicorn_server import GRACE
+from tests.conftest import wait_until
 from tests.reload.served_app import APP, Api, ask, running
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,9 @@ def shared_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def plain_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """Another one, as it is where uvicorn is installed without its extras."""
-    with running(tmp_path_factory.mktemp("plain"), "--http", "h11", "--loop", "asyncio") as api:
+    """Another one, as it is where uvicorn is installed without its extras, with its own grace period."""
+    options = ("--http", "h11", "--loop", "asyncio", "--timeout-graceful-shutdown", "1")
+    with running(tmp_path_factory.mktemp("plain"), *options) as api:
         yield api
         assert api.stop() == 0, "one that was reloaded can still be stopped"
 
@@ -126,7 +128,8 @@ def test_half_a_request_is_finished_and_its_connection_lives_on(either_api: Api)
     assert ask(slow) == new, "the connection has moved"
 
 
-def test_an_open_stream_delays_nothing_and_is_closed_after_the_grace_period(api: Api) -> None:
+def test_an_open_stream_delays_nothing_and_is_closed_after_the_grace_period(plain_api: Api) -> None:
+    api = plain_api
     streaming = api.connect()
     streaming.request("GET", "/stream")
     stream = streaming.getresponse()
@@ -137,7 +140,8 @@ def test_an_open_stream_delays_nothing_and_is_closed_after_the_grace_period(api:
     api.wait_for_drained()
 
 
-def test_an_open_websocket_delays_nothing_and_is_closed_after_the_grace_period(api: Api) -> None:
+def test_an_open_websocket_delays_nothing_and_is_closed_after_the_grace_period(either_api: Api) -> None:
+    api = either_api
     with websockets.sync.client.connect(f"ws://127.0.0.1:{api.port}/socket") as client:
         assert client.recv() == "tick"
         api.wait_for(api.save())
@@ -146,6 +150,22 @@ def test_an_open_websocket_delays_nothing_and_is_closed_after_the_grace_period(a
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 1012, "service restart"
     api.wait_for_drained()
+
+
+def test_idle_connections_of_a_protocol_that_is_not_known_are_closed(tmp_path: Path) -> None:
+    with running(tmp_path, "--http", "tests.reload.dispatcher:Dispatcher") as api:
+        unused, used = socket.create_connection(("127.0.0.1", api.port), timeout=15), api.connect()
+        assert ask(used) == api.version
+        api.wait_for(api.save())
+        assert [idle.recv(1) for idle in (unused, used.sock)] == [b"", b""]
+        api.wait_for_drained()
+
+
+def test_a_request_may_take_any_time_if_there_is_no_grace_period(api: Api) -> None:
+    slow, old = api.connect(), api.version
+    slow.request("POST", f"/slow?seconds={GRACE + 1}")
+    api.wait_for(api.save())
+    assert int(slow.getresponse().read()) == old
 
 
 def test_broken_code_changes_nothing_and_the_next_good_save_takes_over(api: Api) -> None:
@@ -173,17 +193,29 @@ def test_an_error_before_serving_keeps_the_last_good_code(api: Api) -> None:
 
 
 def test_only_what_uvicorn_would_watch_counts_and_data(tmp_path: Path) -> None:
-    options = ("--reload-include", "*.conf", "--reload-exclude", "skipped_*.py", "--reload-exclude", "*.md")
-    with running(tmp_path, *options) as api:
-        for name in ("skipped_one.py", "notes.log", "notes.md", "README.txt"):
+    for folder in ("web/.hidden", "web/.other"):
+        (tmp_path / folder).mkdir(parents=True)
+    included = [f"--reload-include={pattern}" for pattern in ("*.conf", ".env", ".hidden/*.txt")]
+    with running(tmp_path, *included, "--reload-exclude=skipped_*.py", "--reload-exclude=*.md") as api:
+        for name in ("skipped_one.py", "notes.log", "notes.md", "README.txt", ".other/a.txt"):
             (tmp_path / "web" / name).write_text("")
-        for count, name in enumerate(("settings.conf", "page.html"), start=1):
+        for count, name in enumerate(("settings.conf", "page.html", ".env", ".hidden/a.txt"), start=1):
             (tmp_path / "web" / name).write_text("")
             wait_until(
                 partial(lambda count: api.output().count("CODE CHANGED") == count, count), 20, "a hand-over"
             )
             assert f"detected changes in 'web/{name}'. Reloading" in api.output()
-        assert "skipped_one" not in api.output()
+        for text in ("skipped_one", ".other", "No file events"):
+            assert text not in api.output()
+
+
+def test_a_stop_waits_for_no_connection_that_is_idle_however_many_there_are(tmp_path: Path) -> None:
+    with running(tmp_path, "--timeout-graceful-shutdown", "60") as api:
+        idle = [socket.create_connection(("127.0.0.1", api.port), timeout=15) for _ in range(400)]
+        idle[0].sendall(b"GET / HT")  # half a request is none, as for uvicorn
+        assert api.answers() == api.version, "all are accepted"
+        assert api.stop() == 0
+        assert {client.recv(1) for client in idle} == {b""}
 
 
 @pytest.mark.slow  # it waits for processes to notice
@@ -219,15 +251,3 @@ def test_hand_overs_leave_no_process_and_no_descriptor_behind(api: Api) -> None:
     api.wait_for_drained()
     wait_until(lambda: len(api.processes()) <= processes, 10, "their end")
     wait_until(lambda: reloader.num_fds() <= descriptors, 10, "no more descriptors than before")
-
-
-def test_it_says_how_it_is_used() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "src.reload", "gunicorn"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "python -m src.reload uvicorn" in done.stderr

@@ -4,91 +4,24 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from src.reload.checkpoints import CHECKPOINTS
-from src.reload.protocol import NAME_PREFIX
 from tests.conftest import wait_until
-from tests.reload.program import MAIN, Program
+from tests.reload.large_program import MODULE, MODULES, LargeProgram, running
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has checkpoints")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux has checkpoints"),
+]
 
-MODULES = 80
+PROGRAM = LargeProgram
 
 ALL = 2 + 3 + 1 + CHECKPOINTS + 1
 """Processes: supervisor and resource tracker; the generation, the checkpoint that forked it and that one's
 parent; the fork server, the checkpoints for the next change and their parent."""
-
-MODULE = """
-import os
-from pkg.registry import ORDER
-
-ORDER.append({number})
-print("loading {number}", flush=True)
-with open("loaded", "a") as file:
-    file.write(f"{number} {{os.getpid()}}\\n")
-"""
-
-SAY_ORDER = f"""
-if ORDER != list(range({MODULES})):
-    raise SystemExit(f"loaded in the order {{ORDER}}")
-"""
-
-
-class LargeProgram(Program):
-    """Modules that are imported one after the other, `version` among the last."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.version = 1
-        self.save("registry.py", "ORDER = []\n")
-        for number in range(MODULES):
-            self.save_module(number)
-        imports = "".join(f"import pkg.m{number:02}\n" for number in range(MODULES - 5))
-        last = "".join(f"import pkg.m{number:02}\n" for number in range(MODULES - 5, MODULES))
-        self.save("main.py", imports + MAIN + last + "from pkg.registry import ORDER\n" + SAY_ORDER)
-
-    def save_module(self, number: int, more: str = "") -> None:
-        """Write a module, with some more code."""
-        self.save(f"m{number:02}.py", MODULE.format(number=number) + more)
-
-    def loaded_by(self, pid: int) -> list[int]:
-        """The modules that a process has loaded itself, in order."""
-        lines = [line.split() for line in (self.folder / "loaded").read_text().splitlines()]
-        return [int(number) for number, by in lines if int(by) == pid]
-
-    def save_version(self) -> int:
-        """Save the next version and wait until it is at work; returns its process."""
-        self.version += 1
-        return self.change("version.py", f"VERSION = {self.version}\n")
-
-    def change(self, name: str, content: str) -> int:
-        """Save a file and wait for the hand-over; returns the new process."""
-        hand_overs = self.log.count("at work after")
-        self.save(name, content)
-        self.wait_for_log("at work after", hand_overs + 1)
-        return self.said("working")[-1][1]
-
-    def wait_for_checkpoints(self, count: int = CHECKPOINTS) -> None:
-        """Wait until those are there that are made after a hand-over."""
-        line = f"{count} checkpoints for the next change"
-        wait_until(lambda: self.log.rfind(line) > self.log.rfind("at work after"), what=f"{line}: {self.log}")
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[LargeProgram]:
-    """A program at work, with checkpoints for the next change, until the block ends."""
-    program = LargeProgram(folder)
-    try:
-        program.start()
-        program.wait_for_log("at work after")
-        program.wait_for_checkpoints()
-        yield program
-    finally:
-        program.kill_all()
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +42,6 @@ def own(tmp_path: Path) -> Iterator[LargeProgram]:
     """One for a test that ends or damages it."""
     with running(tmp_path) as program:
         yield program
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Iterator[LargeProgram]:
-    """One that is not started yet."""
-    program = LargeProgram(tmp_path)
-    yield program
-    program.kill_all()
 
 
 def test_what_comes_before_a_change_is_not_loaded_again(own: LargeProgram) -> None:
@@ -164,20 +89,6 @@ def test_what_a_module_prints_is_printed_once_a_generation(shared: LargeProgram)
     assert counts() == [first, last + 1]
 
 
-def test_a_rehearsal_has_the_process_name_of_a_generation(program: LargeProgram) -> None:
-    # By this name the program knows that its parent is a supervisor, which it must not end.
-    name = (
-        "import multiprocessing\nopen('names', 'a').write(multiprocessing.current_process().name + '\\n')\n"
-    )
-    program.save_module(3, name)
-    program.start()
-    program.wait_for_log("at work after")
-    program.wait_for_checkpoints()
-    names = (program.folder / "names").read_text().split()
-    assert len(names) == 2, "one of a generation and one of a rehearsal"
-    assert all(each.startswith(NAME_PREFIX) for each in names), names
-
-
 def test_a_data_file_that_changed_is_read_again(program: LargeProgram) -> None:
     data = program.folder / "data.txt"
     data.write_text("one")
@@ -208,8 +119,10 @@ def test_a_new_file_may_change_what_an_earlier_import_finds(program: LargeProgra
         "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
         "import sqlite3\nDATABASE = sqlite3.connect('app.db')\n",
         "import select\nPOLL = select.epoll()\n",
+        "import subprocess\nNAMES = subprocess.check_output(['ls'])\n",
+        "os.system('true')\n",
     ],
-    ids=["a socket", "a thread", "a database", "an event loop"],
+    ids=["a socket", "a thread", "a database", "an event loop", "a process", "a shell"],
 )
 def test_what_a_fork_must_not_share_is_never_shared(program: LargeProgram, opened: str) -> None:
     # The first checkpoint is before module 2.

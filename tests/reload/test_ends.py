@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import wait_until
 from tests.reload.program import CHANGED, MAIN, Program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_the_work_finish_and_leaves_nothing_behind(
@@ -78,14 +80,7 @@ def test_a_second_signal_kills_at_once(running: Program) -> None:
     (running.folder / "busy").touch()
     running.signal(signal.SIGTERM)
     running.wait_for("quiet", 1)
-
-    def insist() -> bool:  # a signal right after the first one counts as the same
-        if "at once" in running.log:
-            return True
-        running.signal(signal.SIGTERM)
-        return False
-
-    wait_until(insist, what="the kill")
+    running.insist(signal.SIGTERM)
     assert running.wait() == 128 + signal.SIGTERM
     assert running.said("left") == []
     assert running.processes() == []
@@ -109,6 +104,27 @@ def test_a_killed_supervisor_leaves_nothing_behind(running: Program) -> None:
     wait_until(lambda: not running.processes(), what="all processes to end")
 
 
+def test_what_was_killed_leaves_nothing_in_the_temporary_folder(
+    program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    temporary = tmp_path_factory.mktemp("t")
+
+    def start(count: int) -> None:
+        program.start(TMPDIR=str(temporary))
+        program.wait_for_log("New worker at work", count)
+
+    start(1)
+    program.signal(signal.SIGKILL)
+    wait_until(lambda: not program.processes(), what="all processes to end")
+    assert list(temporary.iterdir()) == [], "the generation cleans up"
+    start(2)
+    program.kill_all()
+    start(3)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert list(temporary.iterdir()) == [], "the next supervisor cleans up"
+
+
 def test_a_killed_generation_is_replaced(running: Program) -> None:
     for _ in range(3):
         generations = len(running.said("working"))
@@ -118,18 +134,18 @@ def test_a_killed_generation_is_replaced(running: Program) -> None:
 
 
 def test_a_killed_fork_server_is_replaced(running: Program) -> None:
-    server = wait_until(
-        lambda: [
-            p
-            for p in running.processes()
-            if "forkserver" in " ".join(p.cmdline()) and p.ppid() == running.pid
-        ],
-        what="the fork server",
-    )
-    server[0].kill()
+    running.fork_server().kill()
     running.save("version.py", "VERSION = 2\n")
     running.wait_for("working", 2)
     running.wait_for_log(CHANGED)
+
+
+def test_a_fork_server_that_hangs_holds_up_no_reload_of_packages(running: Program) -> None:
+    running.fork_server().suspend()
+    (running.folder / ".env").write_text("GREETING=hello\n")
+    wait_until(lambda: len(running.said("working")) == 2, what="the next generation")
+    running.save("version.py", "VERSION = 2\n")
+    running.wait_for("working", 2)
 
 
 def test_after_too_many_crashes_in_a_row_it_gives_up(program: Program) -> None:
@@ -139,3 +155,16 @@ def test_after_too_many_crashes_in_a_row_it_gives_up(program: Program) -> None:
     assert len(program.said("working")) == 4
     assert "ended by itself (exit code 5), 4 times in a row: giving up" in program.log
     assert program.processes() == []
+
+
+def test_each_generation_calls_what_atexit_knows(running: Program) -> None:
+    # The first one is started in another way than those from the fork server.
+    register = "import atexit\nfrom pkg import main\natexit.register(lambda: main.say('exit'))\n"
+    for number in (2, 3, 4):
+        running.save("version.py", f"{register}VERSION = {number}\n")
+        running.wait_for("working", number)
+    running.wait_for("exit", 2)
+    running.wait_for("exit", 3)
+    running.signal(signal.SIGTERM)
+    assert running.wait() == 0
+    assert [version for version, _ in running.said("exit")] == ["2", "3", "4"]

@@ -1,30 +1,27 @@
 """What changes besides code: `.env`, data that the code reads, and modules that are imported late."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kit.repository import replace
+from tests.reload.large_program import LargeProgram
 from tests.reload.program import Program
-from tests.reload.test_checkpoints import LargeProgram
+
+pytestmark = pytest.mark.slow
 
 GREETING = "import os\nVERSION = os.environ.get('GREETING', 'none')\n"
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path)
+def program(program: Program) -> Program:
     program.save("version.py", GREETING)
-    yield program
-    program.kill_all()
+    return program
 
 
 def save(program: Program, text: str) -> None:
-    """Save `.env` by renaming, as editors do."""
-    scratch = program.folder / ".env~"
-    scratch.write_text(text)
-    scratch.replace(program.folder / ".env")
+    replace(program.folder / ".env", text)
 
 
 def test_a_variable_comes_changes_and_goes_with_the_file(program: Program) -> None:

@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 from tests.reload.program import Program
 from tools.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 MAIN = """
 import http.server, json, threading, time
 from pathlib import Path
@@ -83,13 +85,14 @@ class Served(Program):
         return live(f"http://127.0.0.1:{self.port}/version", "--dir", str(self.folder / "pkg"), *options)
 
 
+PROGRAM = Served
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Served]:
-    program = Served(tmp_path)
+def program(program: Served) -> Served:
     program.start()
     program.wait_for_log("New worker at work")
-    yield program
-    program.kill_all()
+    return program
 
 
 def test_a_save_is_live_and_broken_code_is_reported_until_it_is_fixed(program: Served) -> None:

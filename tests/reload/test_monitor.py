@@ -11,8 +11,9 @@ from threading import Event
 import pytest
 
 from src.reload import CodeChangeMonitor, monitor
-from src.reload.events import Announce, read_watchfiles
+from src.reload.events import Announce, Skip, read_watchfiles
 from tests.conftest import wait_until
+from tests.kit.repository import replace
 
 NEVER = 3600.0
 """A check interval that never ends: whatever is noticed was announced by an event."""
@@ -39,12 +40,6 @@ class Watched:
         self.reports.clear()
 
 
-def save_by_rename(path: Path, content: str) -> None:
-    scratch = path.with_name(path.name + "~")
-    scratch.write_text(content)
-    scratch.replace(path)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     (tmp_path / "package").mkdir()
@@ -57,7 +52,7 @@ def root(tmp_path: Path) -> Path:
 def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount that sends no events."""
 
-    def read_nothing(root: str, announce: Announce, stop: Event) -> None:
+    def read_nothing(root: str, announce: Announce, stop: Event, _skip: Skip) -> None:
         announce([root])
         stop.wait()
 
@@ -77,7 +72,7 @@ def watched(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         probe.write_text(f"{time.monotonic()}")
         time.sleep(0.02)
     probe.unlink()
-    save_by_rename(root / "armed.py", "")
+    replace(root / "armed.py", "")
     wait_until(lambda: "armed.py" in watched.names)
     watched.reports.clear()
     yield watched
@@ -86,7 +81,7 @@ def watched(root: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
 
 CHANGES: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "saved": (lambda root: (root / "main.py").write_text("A = 2\n"), {"main.py"}),
-    "saved by rename": (lambda root: save_by_rename(root / "main.py", "A = 2\n"), {"main.py"}),
+    "saved by rename": (lambda root: replace(root / "main.py", "A = 2\n"), {"main.py"}),
     "new": (lambda root: (root / "package" / "new.py").write_text("C = 1\n"), {"package/new.py"}),
     "deleted": (lambda root: (root / "package" / "part.py").unlink(), {"package/part.py"}),
     "renamed": (lambda root: (root / "main.py").rename(root / "program.py"), {"main.py", "program.py"}),

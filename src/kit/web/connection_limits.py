@@ -6,8 +6,9 @@ works without one. The limits on bodies are in `body_limit`, which answers with 
 """
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -25,6 +26,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection of a client."""
 
     _idle: ClassVar[dict["LimitedProtocol", None]] = {}
+    _is_ending: ClassVar[bool] = False
     _deadline: asyncio.TimerHandle | None = None
     _in_head = False
     _head_bytes = 0
@@ -36,6 +38,14 @@ class LimitedProtocol(HttpToolsProtocol):
         self._idle[self] = None
         if len(self._idle) > MAX_IDLE:
             next(iter(self._idle)).transport.abort()
+
+    @classmethod
+    def end_connections(cls, connections: Iterable[Any]) -> None:
+        """Close these and all later ones after the next response, which says so."""
+        cls._is_ending = True
+        for connection in connections:
+            if isinstance(connection, cls) and connection.cycle:
+                connection.cycle.keep_alive = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -67,8 +77,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
-        if self.parser.should_upgrade() and not self._should_upgrade():
-            self.cycle.keep_alive = False  # the parser reads nothing after it
+        upgrades = self.parser.should_upgrade()  # if nobody handles it, the parser reads nothing after it
+        if (upgrades or self._is_ending) and not (upgrades and self._should_upgrade()):
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         """The application has answered: the connection is idle, or still receives the rest of a body."""

@@ -18,7 +18,7 @@ def _connect_elsewhere(connection: Any) -> Any:
     """RQ's tests, and the URLs in them, assume a Redis on the standard port."""
     if connection.port == STANDARD_PORT:
         process = os.environ["PYTEST_XDIST_WORKER"].upper()  # processes that tests start have it, too
-        connection.port = int(os.environ[f"RQ_SUITE_PORT_OF_{process}"])
+        connection.port = int(os.environ[f"SUITE_REDIS_PORT_OF_{process}"])
     return _connect(connection)
 
 
@@ -35,5 +35,5 @@ def _replace_worker() -> None:
 
 
 redis.connection.Connection._connect = _connect_elsewhere  # type: ignore[method-assign]
-if os.environ.get("RQ_SUITE_WORKER") == "RobustWorker":
+if os.environ.get("SUITE_CLASSES") == "RobustWorker":
     _replace_worker()
