@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from src.kit.settings import KitSettings
+from src.kit.settings import Duration, KitSettings
 
 
 class Settings(KitSettings):
@@ -16,6 +16,8 @@ class Settings(KitSettings):
 
     sales_max_rows: int = Field(default=2_000_000, ge=1)
     sales_max_rejected_rows: int = Field(default=10_000, ge=0)
+    sales_max_waiting_mb: int = Field(default=2000, ge=1)
+    sales_keep_files: Duration = Field(default="168h", validate_default=True)
 
 
 @lru_cache

@@ -40,6 +40,7 @@ LEAVING = {
     "docs/*.md": _ROWS,
     "src/**/*.md": _ROWS,
     "src/settings.py": _LINES,
+    "tests/*.toml": _PARAGRAPHS,
 }
 """What is deleted from which files: in Markdown, the rows of tables and the items of lists."""
 
@@ -76,7 +77,7 @@ def take_out(tree: Path, service: Path) -> None:
     for pattern, leaving in LEAVING.items():
         for path in tree.glob(pattern):
             write(path, re.sub(leaving, "", path.read_text("utf-8")))
-    edit(tree / "src" / "settings.py", _without_unused_field)
+    edit(tree / "src" / "settings.py", _without_unused_imports)
     _require_no_import(tree)
 
 
@@ -126,10 +127,12 @@ def _with_root_page(text: str) -> str:
     return re.sub(r"(?m)^(?=from src\.)", imported, text, count=1).rstrip("\n") + "\n" + ROOT_PAGE
 
 
-def _without_unused_field(text: str) -> str:
-    """`settings.py` without the import that only the example's settings needed."""
+def _without_unused_imports(text: str) -> str:
+    """`settings.py` without the imports that only the example's settings needed."""
     if "Field(" not in text:
         text = text.replace("from pydantic import Field\n\n", "")
+    if ": Duration" not in text:
+        text = text.replace("import Duration, KitSettings", "import KitSettings")
     return re.sub(r"\n{4,}", "\n\n\n", text)
 
 

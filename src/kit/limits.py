@@ -1,10 +1,12 @@
-"""Time limits in seconds, and the number of connections to the database.
+"""Time limits in seconds, the number of connections to the database, and the room for uploads.
 
 At a stop, each time limit is shorter than the one around it.
 For a request: `REQUEST`, `GUNICORN_STOP`, `stop_grace_period` in docker-compose.yml.
 For a job: `JOB_TIMEOUT`, `worker_stop`, `WORKER_STOP_GRACE_PERIOD`. `tests/kit/test_limits.py` checks both.
 """
 
+import shutil
+import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,6 +78,21 @@ def connections_problem(settings: "KitSettings") -> str | None:
         f"{workers} workers and other programs {others}: requests would fail. Set "
         f"DATABASE_MAX_CONNECTIONS={api + others} if the database accepts as many, or a smaller "
         "DATABASE_POOL_SIZE, WEB_CONCURRENCY or API_REPLICAS."
+    )
+
+
+def uploads_problem(settings: "KitSettings") -> str | None:
+    """Why uploads could fill up the folder for temporary files, and the fix; None if they could not."""
+    if not settings.web_concurrency:  # it is not the API
+        return None
+    folder, size, processes = tempfile.gettempdir(), settings.max_upload_mb, _processes(settings)
+    needed, room = processes * settings.max_uploads * size, shutil.disk_usage(folder).total >> 20
+    if needed <= room:
+        return None
+    return (
+        f"MAX_UPLOADS is {settings.max_uploads}, so the API may receive {needed} MiB at once (processes: "
+        f"{processes}, files of {size} MiB), but {folder} has {room} MiB: uploads would fail. Set TMPDIR to "
+        "a folder on a larger disk, or a smaller MAX_UPLOADS, MAX_UPLOAD_MB or WEB_CONCURRENCY."
     )
 
 

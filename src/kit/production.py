@@ -1,7 +1,7 @@
 """What production refuses: settings that are invalid, insecure or for development, all reported at once.
 
 `ENVIRONMENT=production` switches it on; the compose files set that, the image does not. `python -m
-src.kit.production` only checks: `make prod` runs it before it replaces what is running.
+src.kit.production` only checks, as the API does: `make prod` runs it before it replaces what is running.
 """
 
 import multiprocessing
@@ -40,12 +40,13 @@ PLACEHOLDER = re.compile(
 """Words from documentation that no random secret contains, and eight times the same character."""
 
 
-def checked_settings(*, reload: bool = False) -> Settings:
+def checked_settings(*, serves: bool = False, reload: bool = False) -> Settings:
     """The settings of this process, which ends here if they are invalid, or if production refuses them.
 
     One message on standard error lists every mistake, its consequence and the fix.
 
     Args:
+        serves: whether this process is the API, which needs keys.
         reload: whether the server reloads code, for a server whose own configuration says so.
 
     Raises:
@@ -62,7 +63,7 @@ def checked_settings(*, reload: bool = False) -> Settings:
     if "redis_url" not in invalid:
         mistakes += _unused(settings)
     if settings.environment == "production":
-        refusals = _refusals(settings, reload=reload)
+        refusals = _refusals(settings, serves=serves, reload=reload)
         # Each begins with a setting's name; the default in place of an invalid one is not the user's mistake.
         mistakes += [each for each in refusals if each.partition(" ")[0].lower() not in invalid]
     if problem := limits.job_timeout_problem(settings.job_timeout, settings.worker_stop_grace_period):
@@ -84,7 +85,7 @@ def _unused(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()} is set, but REDIS_URL is not a {scheme} URL: change one of them."
 
 
-def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
+def _refusals(settings: Settings, *, serves: bool, reload: bool) -> Iterator[str]:
     """What is set, the consequence and the fix, for each setting that production refuses."""
     if settings.rq_worker_autoreload:
         yield "RQ_WORKER_AUTORELOAD is on: saves would run on real data. Set RQ_WORKER_AUTORELOAD=false."
@@ -100,13 +101,15 @@ def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
         yield "LOG_LEVEL is debug: the log would grow fast and may contain private data. Set LOG_LEVEL=info."
     if settings.log_format:
         yield "LOG_FORMAT is set: in production the log is JSON, for programs to read. Remove LOG_FORMAT."
-    yield from _refused_secrets(settings)
+    yield from _refused_secrets(settings, serves=serves)
     if _is_sqlite(settings) and not settings.allow_sqlite:
         yield (
             "DATABASE_URL is SQLite: replicas on other machines would each have their own data. Use "
             "Postgres, or set ALLOW_SQLITE=true if everything runs on one machine."
         )
     if not _is_sqlite(settings) and (problem := limits.connections_problem(settings)):
+        yield problem
+    if problem := limits.uploads_problem(settings):
         yield problem
     if "*" in settings.allowed_hosts:
         yield (
@@ -120,14 +123,14 @@ def _refusals(settings: Settings, *, reload: bool) -> Iterator[str]:
         )
 
 
-def _refused_secrets(settings: Settings) -> Iterator[str]:
+def _refused_secrets(settings: Settings, *, serves: bool) -> Iterator[str]:
     others, fix = "others could read and change everything.", "`openssl rand -hex 32` makes a random one."
     database = None if _is_sqlite(settings) else _secret_problem(urlsplit(settings.database_url).password)
     if database:
         yield f"DATABASE_PASSWORD {database}: {others} {fix}"
     if redis := _secret_problem(urlsplit(settings.redis_url).password):
         yield f"REDIS_PASSWORD {redis}: others could enqueue their own jobs. {fix}"
-    if not settings.api_keys:
+    if serves and not settings.api_keys:
         yield f"API_KEYS has no key: {others} Put one into the file that API_KEYS_FILE names; {fix}"
     for number, key in enumerate(settings.api_keys, 1):
         if problem := _secret_problem(quote(key.secret.get_secret_value())):
@@ -179,4 +182,4 @@ def _refuse(settings: Settings, mistakes: list[str]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    checked_settings()
+    checked_settings(serves=True)

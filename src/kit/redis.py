@@ -24,7 +24,18 @@ from src.kit.settings import SENTINEL_URL, get_settings
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OutOfMemoryError)
 """What a command raises while Redis is away, is full, or has become a replica in a failover."""
 
-DefaultParser.EXCEPTION_CLASSES["UNBLOCKED"] = ReadOnlyError  # while blocked, its master became a replica
+
+class _GeneralErrors(dict[str, Any]):
+    """redis-py's exceptions by the text after `ERR`; Redis 6 wraps the error of a script's command in one."""
+
+    def get(self, text: str, default: Any = None) -> Any:
+        code = re.search(r"-(OOM|READONLY) ", text)
+        return _errors[code[1]] if code else super().get(text, default)
+
+
+_errors: dict[str, Any] = DefaultParser.EXCEPTION_CLASSES
+_errors["ERR"] = _GeneralErrors(_errors["ERR"])
+_errors["UNBLOCKED"] = ReadOnlyError  # while blocked, its master became a replica
 
 
 @lru_cache

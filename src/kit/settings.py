@@ -30,6 +30,10 @@ def seconds(duration: str) -> int:
     return hours * 3600 + minutes * 60 + rest
 
 
+Duration = Annotated[int, BeforeValidator(seconds)]
+"""A setting in seconds, written as Compose writes durations."""
+
+
 class ApiKey(NamedTuple):
     """A key of the API, written `name:scope:key`, or only `key`."""
 
@@ -70,6 +74,8 @@ class KitSettings(BaseSettings):
     api_keys: Annotated[tuple[ApiKey, ...], NoDecode] = ()
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ("localhost", "127.0.0.1", "[::1]", "fastapi")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    site: str | None = None  # the name at which the edge serves it; one more allowed host
+    trusted_proxy: str | None = None  # the host name of the edge, which says which client it serves
 
     database_url: str = Field(default="sqlite:///data/app.db", repr=False)
     database_password: SecretStr | None = None  # inserted into the URL, unless that has one
@@ -87,6 +93,8 @@ class KitSettings(BaseSettings):
     sentry_dsn: str | None = Field(default=None, repr=False)
 
     max_upload_mb: int = Field(default=50, ge=1)
+    max_uploads: int = Field(default=8, ge=1)  # per process
+    max_uploads_per_client: int = Field(default=6, ge=1)
     max_streams: int = Field(default=2000, ge=1)  # per process
     max_streams_per_client: int = Field(default=100, ge=1)
 
@@ -101,7 +109,7 @@ class KitSettings(BaseSettings):
     rq_worker_max_restarts: int = Field(default=10, ge=1)
     job_timeout: int = Field(default=300, ge=1)  # seconds
     job_retries: int = Field(default=3, ge=0)
-    worker_stop_grace_period: Annotated[int, BeforeValidator(seconds)] | None = None
+    worker_stop_grace_period: Duration | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,12 +1,17 @@
 """Imports in the database. Every step is one transaction."""
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
+from io import SEEK_END
 from itertools import count
 from pathlib import PurePath
+from tempfile import gettempdir
+from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 from sqlalchemy import delete, func, insert, select, text, update
@@ -17,6 +22,7 @@ from src.kit.database.engine import get_engine, transaction
 from src.sales.models import SalesImport, SalesImportChunk, SalesLine, Status
 from src.sales.rows import SalesRow
 from src.sales.schemas import RowError
+from src.settings import get_settings
 
 CHUNK_BYTES = 256 * 1024
 REMOVED = 50_000  # lines in a statement
@@ -24,7 +30,18 @@ LARGE = 4  # chunks; a larger file waits until no smaller one does
 MAX_ERRORS = 100
 
 _UNFINISHED = SalesImport.status.in_([Status.QUEUED, Status.RUNNING])
+_FAILED_FILES = (
+    select(SalesImport.id)
+    .join(SalesImportChunk)
+    .where(SalesImportChunk.number == 0, SalesImport.status == Status.FAILED)
+    .order_by(SalesImport.finished_at)
+    .with_for_update(of=SalesImport)  # none is retried meanwhile
+)
 _NOTHING_DONE: dict[str, Any] = {"rows_total": None, "rows_done": 0, "rows_rejected": 0, "errors": []}
+
+
+class NoRoom(Exception):  # noqa: N818  (an outcome, not an error)
+    """With this file, those that wait would exceed `SALES_MAX_WAITING_MB`."""
 
 
 class Superseded(Exception):  # noqa: N818  (an outcome, not an error)
@@ -32,16 +49,18 @@ class Superseded(Exception):  # noqa: N818  (an outcome, not an error)
 
 
 def accept(file: BinaryIO, filename: str) -> tuple[SalesImport, bool]:
-    """Store and commit an uploaded file. The same bytes give the same import, which then isn't new."""
+    """Store an uploaded file, or raise NoRoom. The same bytes give the same import, which isn't new."""
     name = "".join(c for c in PurePath(filename.replace("\\", "/")).name if c.isprintable())[:255]
+    size = file.seek(0, SEEK_END)
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)
     try:
-        with transaction() as session:
+        with _turn(size), transaction() as session:
             sales_import = SalesImport(filename=name if name.strip(" .") else "unnamed", sha256=digest)
             session.add(sales_import)
             session.flush()
+            _make_room(session, size)
             for number, data in enumerate(iter(lambda: file.read(CHUNK_BYTES), b"")):
                 chunk = {"import_id": sales_import.id, "number": number, "data": data}
                 session.execute(insert(SalesImportChunk).values(chunk))
@@ -49,7 +68,47 @@ def accept(file: BinaryIO, filename: str) -> tuple[SalesImport, bool]:
     except IntegrityError:  # of uq_sales_imports_sha256
         same = select(SalesImport).where(SalesImport.sha256 == digest, SalesImport.status != Status.FAILED)
         with transaction() as session:
-            return session.scalars(same).one(), False
+            found = session.scalars(same).one_or_none()
+        return (found, False) if found else accept(file, filename)  # it has failed or was deleted since
+
+
+@contextmanager
+def _turn(size: int) -> Iterator[None]:
+    """Wait for this file's turn: large files are counted and stored one at a time.
+
+    So they don't exceed the quota together, and leave other requests a share of the machine. After 20
+    seconds a file is stored anyway: the database may be slow, or away.
+    """
+    end, folder = monotonic() + 20, os.open(gettempdir(), os.O_RDONLY)  # all processes have this one
+    try:
+        while size > LARGE * CHUNK_BYTES and monotonic() < end:
+            with suppress(BlockingIOError):
+                flock(folder, LOCK_EX | LOCK_NB)
+                break
+            sleep(0.02)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _make_room(session: Session, size: int) -> None:
+    """Delete the files of failed imports, the oldest first, until this many bytes fit; else raise NoRoom.
+
+    Large files leave a tenth of the room to small ones.
+    """
+    stored = select(func.coalesce(func.sum(func.length(SalesImportChunk.data)), 0))
+    tenths = 9 if size > LARGE * CHUNK_BYTES else 10
+    most = get_settings().sales_max_waiting_mb * 1024 * 1024 * tenths // 10
+    room = most - size - session.execute(stored).scalar_one()
+    if room >= 0:
+        return
+    for import_id in session.scalars(_FAILED_FILES).all():
+        mine = SalesImportChunk.import_id == import_id
+        room += session.execute(stored.where(mine)).scalar_one()
+        session.execute(delete(SalesImportChunk).where(mine))
+        if room >= 0:
+            return
+    raise NoRoom
 
 
 def find(import_id: uuid.UUID) -> SalesImport | None:
@@ -79,13 +138,24 @@ def queue_of(import_id: uuid.UUID) -> str:
 
 
 def retry(import_id: uuid.UUID) -> SalesImport | None:
-    """Make a failed import wait for its job again; None if it hasn't failed, or its file came again since."""
+    """Make a failed import wait again; None if it hasn't failed, its file is deleted, or came again since."""
     fresh = {"status": Status.QUEUED, "reason": None, "started_at": None, "finished_at": None}
     failed = update(SalesImport).where(SalesImport.id == import_id, SalesImport.status == Status.FAILED)
     statement = failed.values(_NOTHING_DONE | fresh).returning(SalesImport)
     with suppress(IntegrityError), transaction() as session:
-        return session.scalars(statement).one_or_none()
+        waiting = session.scalars(statement).one_or_none()
+        if session.get(SalesImportChunk, (import_id, 0)):
+            return waiting
+        session.rollback()
     return None
+
+
+def delete_files(before: datetime) -> int:
+    """Delete the files of imports that failed before this time; returns how many there were."""
+    with transaction() as session:
+        ids = session.scalars(_FAILED_FILES.where(SalesImport.finished_at < before)).all()
+        session.execute(delete(SalesImportChunk).where(SalesImportChunk.import_id.in_(ids)))
+    return len(ids)
 
 
 def fail(import_id: uuid.UUID, reason: str, *, even_ended: bool = False, **more: Any) -> bool:

@@ -2,11 +2,13 @@
 
 import logging
 import uuid
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from src import progress_manager
 from src.kit.queue.durable import durable_job
+from src.kit.queue.every import every
 from src.sales import imports
 from src.sales.imports import Attempt, Superseded
 from src.sales.sales_file import SalesFile, UnreadableFile
@@ -34,6 +36,14 @@ def run_import(import_id: str) -> None:
         give_up(uuid.UUID(import_id), str(error), errors=[{"line": 1, "column": None, "reason": str(error)}])
     except Superseded:
         logger.info("Import %s is done already, or another job has taken it over", import_id)
+
+
+@every(hours=1)
+def delete_old_files() -> None:
+    """Job: delete the files of imports that failed `SALES_KEEP_FILES` ago; a retry would have needed them."""
+    kept = timedelta(seconds=get_settings().sales_keep_files)
+    if number := imports.delete_files(datetime.now(UTC) - kept):
+        logger.info("Deleted the files of %d imports that failed long ago", number)
 
 
 def _run(import_id: str, attempt: Attempt) -> None:

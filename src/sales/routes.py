@@ -3,11 +3,11 @@
 import json
 import uuid
 from dataclasses import asdict
-from datetime import date
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, File, HTTPException, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Form, HTTPException, Query, Request, Response, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse
 
 from src import progress_manager
@@ -18,7 +18,7 @@ from src.kit.web.problems import Problem
 from src.sales import imports
 from src.sales.jobs import run_import
 from src.sales.models import GroupBy, SalesImport, Status
-from src.sales.schemas import ImportView, Summary
+from src.sales.schemas import Day, ImportView, Summary
 from src.sales.summary import summarize
 from src.settings import get_settings
 
@@ -30,21 +30,43 @@ PROBLEM: dict[str, Any] = {"model": Problem}
 router = APIRouter(prefix="/api/v1/sales", tags=["sales"], responses={404: PROBLEM, 422: PROBLEM})
 
 
+class Upload(BaseModel):
+    """A form with a file of sales, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: UploadFile = Field(
+        description="CSV: comma, semicolon or tab; UTF-8 or Windows-1252.",
+        json_schema_extra={"format": "binary"},  # what OpenAPI 3.1 has instead is unknown to many tools
+    )
+
+
 @router.post(
     "/imports",
     status_code=202,
-    responses={200: {"model": ImportView, "description": "The file was imported before."}, 413: PROBLEM},
+    responses={
+        200: {"model": ImportView, "description": "The file was imported before."},
+        413: PROBLEM,
+        507: PROBLEM,
+    },
     form_limits={"max_files": 1, "max_fields": 10, "max_part_size": 4096},
 )
 def create_import(
     request: Request,
     response: Response,
-    file: Annotated[UploadFile, File(description="CSV: comma, semicolon or tab; UTF-8 or Windows-1252.")],
+    upload: Annotated[Upload, Form(media_type="multipart/form-data")],
 ) -> ImportView:
     """Accept a file of sales: it is stored before this answers, and imported by a worker afterwards."""
+    file = upload.file
     if (file.size or 0) > get_settings().max_upload_bytes:
         raise too_large()
-    sales_import, is_new = imports.accept(file.file, file.filename or "")
+    try:
+        sales_import, is_new = imports.accept(file.file, file.filename or "")
+    except imports.NoRoom:
+        most = get_settings().sales_max_waiting_mb
+        full = f"With this file, more than {most:,} MiB would be waiting (SALES_MAX_WAITING_MB)."
+        fix = "Upload it again when others have finished, or delete some of them."
+        raise HTTPException(507, f"{full} {fix}") from None
     if is_new:
         run_import.enqueue(sales_import.id)
     response.status_code = 202 if is_new else 200
@@ -67,14 +89,15 @@ def get_import(import_id: uuid.UUID) -> ImportView:
 
 @router.post("/imports/{import_id}/retry", status_code=202, responses={409: PROBLEM})
 def retry(request: Request, response: Response, import_id: uuid.UUID) -> ImportView:
-    """Try a failed import again: its file was kept. A file that can't be read fails again."""
+    """Try a failed import again while its file is kept. A file that can't be read fails again."""
     if (status := get_import(import_id).status) != Status.FAILED:
         raise HTTPException(409, f"It has not failed, it is {status}: there is nothing to retry.")
     forget_job(str(import_id))  # before it waits again: a worker would find the old failure
     if sales_import := imports.retry(import_id):
         run_import.enqueue_again(import_id)
         return _located(request, response, sales_import)
-    raise HTTPException(409, "It was retried already, or the same file was uploaded again since.")
+    gone = "its file was deleted (SALES_KEEP_FILES, or to make room) and has to be uploaded again"
+    raise HTTPException(409, f"It was retried already, the same file was uploaded again since, or {gone}.")
 
 
 @router.delete("/imports/{import_id}", status_code=204)
@@ -109,8 +132,8 @@ async def get_import_events(import_id: uuid.UUID) -> Response:
 @router.get("/summary")
 async def get_summary(
     group_by: GroupBy,
-    first: Annotated[date | None, Query(alias="from", examples=["2010-12-01"])] = None,
-    last: Annotated[date | None, Query(alias="to", examples=["2010-12-31"])] = None,
+    first: Annotated[Day | None, Query(alias="from", examples=["2010-12-01"])] = None,
+    last: Annotated[Day | None, Query(alias="to", examples=["2010-12-31"])] = None,
     limit: Annotated[int, Query(ge=1, le=10_000, description="Number of groups at most.")] = 1000,
     offset: Annotated[int, Query(ge=0, le=2**31, description="Number of groups to leave out.")] = 0,
 ) -> Summary:

@@ -1,7 +1,8 @@
-"""What the sales API answers."""
+"""What the sales API takes and answers."""
 
+import re
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -16,6 +17,14 @@ def _plain(amount: Decimal) -> str:
     return f"{cents if cents == amount else amount.normalize():f}"
 
 
+def _not_a_number(text: str) -> str:
+    """Pydantic takes a number for the seconds since 1970."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        raise ValueError("write it as 2010-12-31")
+    return text
+
+
+Day = Annotated[date, BeforeValidator(_not_a_number)]
 Money = Annotated[Decimal, PlainSerializer(_plain, return_type=str)]
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 expect.set_options(timeout=20_000)  # milliseconds: a busy machine may need all of it
 
@@ -54,6 +54,17 @@ def running_chromium(*arguments: str) -> Iterator[Browser | None]:
             return
         yield browser
         browser.close()
+
+
+@contextmanager
+def without_problems(page: Page) -> Iterator[None]:
+    """Fail at the end of the block if the page reported an error, or something that its policy forbids."""
+    page.set_default_timeout(20_000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda line: problems.append(line.text) if "Policy" in line.text else None)
+    yield
+    assert problems == []
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,32 @@ import shlex
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from tests.kit.services import ROOT
 
 BASE, DEV, PROD = (ROOT / f"docker-compose{part}.yml" for part in ("", ".dev", ".prod"))
 FORMS = {"base": [BASE], "development": [BASE, DEV], "production": [BASE, PROD]}
+TLS = ROOT / "docker-compose.tls.yml"
 PRODUCTION_LIKE = ("base", "production")
 PROJECT = "contract"
+
+
+class Loader(yaml.SafeLoader):  # type: ignore[misc]  # it has no types
+    """Reads YAML with the tags of Compose, `!reset` and `!override`, as if they were not there."""
+
+
+Loader.add_multi_constructor("!", lambda loader, _tag, node: loader.construct_sequence(node))
+
+
+def content_of(path: Path) -> dict[str, Any]:
+    """A compose file as it is written."""
+    content: dict[str, Any] = yaml.load(path.read_text("utf-8"), Loader)  # noqa: S506  a safe loader
+    return content
 
 
 @cache

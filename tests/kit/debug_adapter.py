@@ -27,7 +27,7 @@ class Editor:
             remote: what the folder of the repository is called where the code runs, if the name differs.
             is_following: whether it attaches to forked processes.
         """
-        self._port, self._file, self._line = port, file, line
+        self._file, self._line = file, line
         self.breakpoints: list[bool] = []
         """For each time that the breakpoint was set, whether it was accepted."""
         self.stopped: list[Session] = []

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tests.kit.repository import replace
+
 ROUTES = """
 from typing import Any
 from fastapi import APIRouter
@@ -59,9 +61,7 @@ def save(folder: Path, version: int = 1, *, is_stopping: bool = True) -> None:
         text = main.read_text().replace("routers=[", "routers=[\n        probe_routes.router,")
         main.write_text(text.replace("\n\napp =", "\nfrom src.probe import routes as probe_routes\n\napp ="))
     for name, code in (("jobs", JOBS), ("routes", ROUTES)):
-        scratch = probe / f"{name}.new"
-        scratch.write_text(code.format(**names))
-        scratch.replace(probe / f"{name}.py")
+        replace(probe / f"{name}.py", code.format(**names))
 
 
 def line(folder: Path, name: str, text: str) -> tuple[Path, int]:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests.kit.processes import running
 from tests.kit.services import wait_until
 from tools.ports import free_port
 
@@ -40,17 +40,10 @@ def running_pgbouncer(url: str, connections: int) -> Iterator[str]:
         )
         folder.chmod(0o755)
         run_as: dict[str, Any] = {} if os.geteuid() else {"user": "nobody"}  # it refuses to run as root
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [pgbouncer, folder / "pgbouncer.ini"], stderr=log, stdout=log, **run_as
-            )
-        try:
+        with running([pgbouncer, folder / "pgbouncer.ini"], folder / "log", **run_as) as process:
             wait_until(lambda: process.poll() is not None or _listens(port), 10, "PgBouncer")
             assert process.poll() is None, (folder / "log").read_text()
             yield behind.set(port=port).render_as_string(hide_password=False)
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def _listens(port: int) -> bool:

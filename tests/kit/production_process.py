@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import psutil
 from redis import Redis
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.processes import start
 from tools.ports import free_port
 
 KEY = secrets.token_hex(24)
@@ -56,11 +56,8 @@ class Api:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = folder / "api.log"
-        with self.output.open("ab") as log:
-            self.process = subprocess.Popen(
-                [part.replace("PORT", str(self.port)) for part in command],
-                cwd=cwd, env=environment, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        command = [part.replace("PORT", str(self.port)) for part in command]
+        self.process = start(command, self.output, cwd=cwd, env=environment, start_new_session=True)
 
     def ask(self, path: str, **headers: str) -> httpx.Response:
         """Send a request on a new connection, so that any worker may answer."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.kit.processes import start
 from tools.console import ToolError
 from tools.ports import free_port
 from tools.redis_binary import redis_command
@@ -32,8 +33,7 @@ def running_redis(directory: Path, *options: str, deadline: float = 10) -> Itera
 @contextmanager
 def running(command: list[str], port: int, directory: Path, deadline: float) -> Iterator[None]:
     """Run a Redis or Sentinel that will listen on this port; its log is `redis.log` in `directory`."""
-    with (directory / "redis.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
+    process = start(command, directory / "redis.log", cwd=directory)
     try:
         _wait_for_answer(port, process, time.monotonic() + deadline)
         yield

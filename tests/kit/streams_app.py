@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Response
 
 from src import progress_manager
 from src.kit.web.app import create_app
-from src.kit.web.event_stream import open_streams, stream_changes
+from src.kit.web.event_stream import stream_changes, stream_state, streams
 
 router = APIRouter()
 looks: Counter[str] = Counter()
@@ -31,10 +31,16 @@ async def events(job_id: str) -> Response:
     return stream_changes(look, news, lambda seen: seen["report"] == "ended", topic=job_id)
 
 
+@router.get("/state")
+async def state() -> Response:
+    """Nothing that ever changes, as a page of development follows its code."""
+    return stream_state(lambda: "none")
+
+
 @router.get("/counts")
 async def counts() -> dict[str, Any]:
     """How often it has looked, how many streams are open, and how many requests are blocked."""
-    return {"looks": looks, "open": open_streams.total(), "blocked": len(blocked)}
+    return {"looks": looks, "open": streams.by_client.total(), "blocked": len(blocked)}
 
 
 @router.get("/blocked")

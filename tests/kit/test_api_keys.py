@@ -152,3 +152,10 @@ def test_the_documentation_has_a_field_for_the_key(client: TestClient) -> None:
     assert schema["security"] == [{"ApiKey": []}, {"Basic": []}]
     assert schema["paths"]["/health/live"]["get"]["security"] == []
     assert "security" not in schema["paths"]["/thing"]["get"]
+
+
+def test_without_keys_the_documentation_says_that_none_is_needed(
+    make_client: Callable[..., TestClient],
+) -> None:
+    security = make_client().get("/openapi.json").json()["security"]
+    assert security == [{}, {"ApiKey": []}, {"Basic": []}]

@@ -15,17 +15,16 @@ FOREIGN = '<form method="post" action="{}"></form><script>document.forms[0].subm
 
 @pytest.mark.slow  # a browser
 def test_only_pages_of_the_api_itself_can_use_the_password_of_the_browser(
-    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: dict[str, str], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("REDIS_URL", environment["REDIS_URL"])
     production = production_environment(environment["REDIS_URL"], environment["DATABASE_URL"])
     with (
-        settings_read_again(),
+        settings_read_again(REDIS_URL=environment["REDIS_URL"]),
         running_api(tmp_path, production | {"ALLOWED_HOSTS": "app.test"}, 1) as api,
         running_chromium("--host-resolver-rules=MAP app.test 127.0.0.1") as browser,
     ):
         if browser is None:
-            pytest.skip("no Chromium")
+            pytest.skip("no Chromium: install it (apt install chromium)")
         job, page, site = get_queue().enqueue("src.a.b"), browser.new_page(), f"app.test:{api.port}"
         action = f"http://{site}/queue/jobs/{job.id}/cancel"
         foreign = FOREIGN.format(action)

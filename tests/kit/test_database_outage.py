@@ -10,9 +10,9 @@ from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from src.kit import settings
 from src.kit.database import engine as database
 from src.kit.database.postgres import Connection
+from tests.kit.services import settings_read_again
 
 pytestmark = pytest.mark.slow  # fault drills on Postgres
 
@@ -20,14 +20,9 @@ pytestmark = pytest.mark.slow  # fault drills on Postgres
 @pytest.fixture
 def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The application's database is Postgres, and it must answer within half a second."""
-    monkeypatch.setenv("DATABASE_URL", postgres_server)
     monkeypatch.setattr(Connection, "answer_timeout", 0.5)
-    for function in (settings.get_settings, database.get_engine):
-        function.cache_clear()
-    yield postgres_server
-    database.get_engine().dispose()
-    for function in (settings.get_settings, database.get_engine):
-        function.cache_clear()
+    with settings_read_again(DATABASE_URL=postgres_server):
+        yield postgres_server
 
 
 def run(statement: str) -> Any:
@@ -61,7 +56,7 @@ def test_a_statement_that_takes_too_long_closes_its_connection(postgres: str) ->
     assert run("SELECT 1") == 1
 
 
-def test_a_job_may_take_its_time(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_may_take_its_time(postgres: str) -> None:
     assert run("SELECT 1") == 1
     database.begin_job()
     assert run("SELECT 'slow' FROM pg_sleep(1)") == "slow"
@@ -96,11 +91,9 @@ def test_a_connection_that_breaks_is_an_outage(postgres: str) -> None:
     assert database.is_away(failure.value)
 
 
-def test_a_server_that_is_not_there_is_an_outage(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://app@127.0.0.1:1/app")
-    for function in (settings.get_settings, database.get_engine):
-        function.cache_clear()
-    with pytest.raises(OperationalError) as failure:
+def test_a_server_that_is_not_there_is_an_outage(postgres: str) -> None:
+    nowhere = "postgresql+psycopg://app@127.0.0.1:1/app"
+    with settings_read_again(DATABASE_URL=nowhere), pytest.raises(OperationalError) as failure:
         run("SELECT 1")
     assert database.is_away(failure.value)
 

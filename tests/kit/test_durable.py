@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from src.kit.queue import durable
 from src.kit.queue.durable import durable_job
-from src.kit.queue.enqueue import _MOVE, JobOptions, _sweeps, enqueue, find_job, get_queue
+from src.kit.queue.enqueue import _MOVE, JobOptions, _sweeps, enqueue, find_job, forget_job, get_queue
 from src.kit.queue.job import RobustJob
 from src.kit.queue.scheduler import Scheduler
 from src.kit.redis import get_redis
@@ -82,9 +82,7 @@ def test_a_row_runs_under_its_id() -> None:
         ),
     ],
 )
-def test_the_last_failure_is_told_without_the_statement(
-    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_failure_is_told_without_the_statement(error: Exception, reason: str) -> None:
     _errors[str(ROW)] = error
     work.enqueue(ROW)
     run_all()
@@ -113,9 +111,17 @@ def test_a_job_that_was_stopped_is_not_enqueued_again() -> None:
     assert given_up == [(ROW, "The job failed for good: it was stopped")]
 
 
-def test_while_redis_is_away_accepting_goes_on(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_job_is_forgotten_even_if_an_attempt_ends_meanwhile() -> None:
+    work.enqueue(ROW)
+    job = find_job(str(ROW))
+    assert job
+    # Still listed, but gone: RQ reads the list and the attempts one after the other.
+    job.connection.zadd(job.execution_registry.key, {"ended": datetime.now(UTC).timestamp() + 60})
+    forget_job(str(ROW))
+    assert (find_job(str(ROW)), get_queue().job_ids) == (None, [])
+
+
+def test_while_redis_is_away_accepting_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     get_queue().connection.connection_pool.connection_kwargs["port"] = 1
     get_queue().connection.connection_pool.disconnect()
     work.enqueue(ROW)

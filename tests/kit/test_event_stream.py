@@ -66,10 +66,9 @@ def api(redis_server: str, sqlite_template: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-def job_id(api: Api, redis_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def job_id(api: Api, redis_server: str) -> Iterator[str]:
     """A new job, about which this process can report; at the end, no stream must be left over."""
-    monkeypatch.setenv("REDIS_URL", redis_server)
-    with settings_read_again():
+    with settings_read_again(REDIS_URL=redis_server):
         yield secrets.token_hex(8)
     wait_until(lambda: not counts(api)["open"], what="the end of all streams")
 
@@ -121,24 +120,26 @@ def test_streams_of_a_topic_share_each_look_and_all_share_a_subscription(
 
 
 def test_streams_beyond_a_limit_are_refused_until_another_one_ends(api: Api, job_id: str) -> None:
+    paths = (f"/jobs/{job_id}/events", "/state")
     with ExitStack() as stack:
 
-        def open_stream(client: str) -> Stream:
-            return stack.enter_context(closing(Stream(api, f"/jobs/{job_id}/events", client)))
+        def open_stream(client: str, path: str = paths[0]) -> Stream:
+            return stack.enter_context(closing(Stream(api, path, client)))
 
-        def refusal(client: str) -> str:
-            refused = open_stream(client)
+        def refusal(client: str, status: int, path: str = paths[0]) -> str:
+            refused = open_stream(client, path)
             refused.read_until("}")
-            assert refused.received.startswith("HTTP/1.1 503")
+            assert refused.received.startswith(f"HTTP/1.1 {status}")
             assert "application/problem+json" in refused.received
             assert "retry-after: 5" in refused.received.lower()
             return refused.received
 
-        streams = [open_stream("192.0.2.1") for _ in range(OF_A_CLIENT)]
-        assert "MAX_STREAMS_PER_CLIENT" in refusal("192.0.2.1")
+        streams = [open_stream("192.0.2.1", path) for path in paths * (OF_A_CLIENT // 2)]
+        for path in paths:
+            assert "MAX_STREAMS_PER_CLIENT" in refusal("192.0.2.1", 429, path)
         for stream in streams + [open_stream("192.0.2.2") for _ in range(OF_ALL - OF_A_CLIENT)]:
-            stream.read_until("data: none")
-        assert "(MAX_STREAMS)" in refusal("192.0.2.2")
+            stream.read_until("data: ")
+        assert "(MAX_STREAMS)" in refusal("192.0.2.2", 503)
         assert api.ask("/health/live").status_code == 200
         streams[0].close()
         wait_until(lambda: open_stream("192.0.2.2").received.startswith("HTTP/1.1 200"), what="a free place")

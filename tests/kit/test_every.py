@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +17,7 @@ from rq import Queue
 from src.kit.queue.enqueue import get_queue
 from src.kit.queue.every import KEY, LATE, Schedule, Times, enqueue_due, every, read, schedules
 from src.kit.redis import get_redis
-from tests.conftest import wait_until
+from tests.conftest import ROOT, wait_until
 from tests.kit.test_scheduler import scheduled_by
 from tests.kit.worker_process import Workers, stop
 
@@ -31,6 +33,11 @@ from src.kit.queue.every import every
 from src.kit.redis import get_redis
 from rq import get_current_job
 """ + TICK.replace("{name}", "tick")
+
+
+def of_probe(workers: Workers) -> list[Times]:
+    """The schedules of the test; the service has its own."""
+    return [times for times in read(workers.redis) if times.name.startswith("src.probe.")]
 
 
 def schedule(cron: str | None = None, seconds: float = 0, *, catch_up: bool = False) -> Schedule:
@@ -83,13 +90,13 @@ def test_what_was_due_while_no_worker_ran_runs_once_if_it_is_to_catch_up(
 ) -> None:
     workers.save("jobs.py", TICKS.format(times=f'"0 3 * * *", catch_up={catch_up}'))
     process = workers.start()
-    (planned,) = wait_until(lambda: read(workers.redis), what="the schedule")
+    (planned,) = wait_until(lambda: of_probe(workers), what="the schedule")
     assert stop(process) == 0
     missed = planned._replace(next=planned.next - 3 * 86_400)
     workers.redis.hset(KEY, planned.name, json.dumps(missed._asdict()))
-    assert stop_after(workers, lambda: read(workers.redis) != [missed]) == 0
+    assert stop_after(workers, lambda: of_probe(workers) != [missed]) == 0
     assert ticks(workers) == [missed.next] * late
-    assert read(workers.redis)[0].next == planned.next
+    assert of_probe(workers)[0].next == planned.next
 
 
 def stop_after(workers: Workers, condition: Callable[[], bool]) -> int:
@@ -170,13 +177,12 @@ def _drill(workers: Workers, schedules: int, count: int, kills: int) -> None:
 def test_a_changed_schedule_takes_over_with_the_hand_over_and_a_deleted_one_stops(workers: Workers) -> None:
     workers.save("jobs.py", TICKS.format(times='"0 3 * * *"'))
     process = workers.start(RQ_WORKER_AUTORELOAD="true")
-    wait_until(lambda: workers.redis.exists("schedules"), what=workers.log[-3000:])
-    [stored] = read(workers.redis)
+    [stored] = wait_until(lambda: of_probe(workers), what=workers.log[-3000:])
     assert (stored.name, stored.spec, stored.queue) == ("src.probe.jobs.tick", "0 3 * * *", "low")
     workers.save("jobs.py", TICKS.format(times="seconds=1"))
     wait_until(lambda: ticks(workers), what=workers.log[-3000:])
     workers.save("jobs.py", "")
-    wait_until(lambda: not workers.redis.exists("schedules"), what=workers.log[-3000:])
+    wait_until(lambda: not of_probe(workers), what=workers.log[-3000:])
     assert stop(process) == 0
 
 
@@ -193,3 +199,12 @@ def test_a_schedule_of_a_queue_that_nobody_serves_does_not_stop_the_others(
     enqueue_due(get_redis(), lambda _: None)
     assert "is skipped: no worker serves the queue 'hihg'" in caplog.text
     assert get_queue().count >= 5
+
+
+def test_what_runs_next_is_not_said_with_wrong_settings_but_why() -> None:
+    command = [sys.executable, "-m", "src.kit.queue.upcoming"]
+    wrong = os.environ | {"REDIS_URL": "nonsense"}
+    said = subprocess.run(command, cwd=ROOT, env=wrong, capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "REDIS_URL is wrong: nonsense is not a URL." in said.stderr
+    assert "Traceback" not in said.stderr

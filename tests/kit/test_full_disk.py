@@ -47,9 +47,7 @@ def server(postgres_server: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def disk(
-    server: Connection, postgres_server: str, postgres_template: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def disk(server: Connection, postgres_server: str, postgres_template: str) -> Iterator[Path]:
     """The disk on which this process's database is, all of it; its log is on another one."""
     backend = server.scalar(text("SELECT pg_backend_pid()"))
     if not psutil.pid_exists(backend):
@@ -58,8 +56,7 @@ def disk(
         server.execute(text(f"CREATE TABLESPACE small LOCATION '{folder}'"))
         try:
             server.execute(text(f"CREATE DATABASE small TEMPLATE {postgres_template} TABLESPACE small"))
-            monkeypatch.setenv("DATABASE_URL", f"{postgres_server.rpartition('/')[0]}/small")
-            with settings_read_again():
+            with settings_read_again(DATABASE_URL=f"{postgres_server.rpartition('/')[0]}/small"):
                 yield folder
         finally:
             server.execute(text("DROP DATABASE IF EXISTS small WITH (FORCE)"))
@@ -67,9 +64,8 @@ def disk(
 
 
 @pytest.fixture
-def client(disk: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def client(disk: Path, redis_url: str) -> Iterator[TestClient]:
     """A client of an application with a route that adds rows until there is no room for more."""
-    monkeypatch.setenv("REDIS_URL", redis_url)
     app = FastAPI()
     problems.install(app)
     app.include_router(health.router)
@@ -80,7 +76,7 @@ def client(disk: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Itera
             with get_engine().begin() as connection:
                 connection.execute(text(ROWS))
 
-    with settings_read_again():
+    with settings_read_again(REDIS_URL=redis_url):
         yield TestClient(app)
 
 

@@ -15,11 +15,11 @@ from fastapi.testclient import TestClient
 from redis import Redis
 from sqlalchemy import text
 
-from src.kit import redis, settings
 from src.kit.database.engine import get_engine
 from tests.conftest import ROOT, wait_until
 from tests.kit.production_process import Api, running_api
 from tests.kit.redis_server import running_redis
+from tests.kit.services import settings_read_again
 
 FASTAPI = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["fastapi"]
 CHECK: list[str] = FASTAPI["healthcheck"]["test"]
@@ -32,15 +32,13 @@ def test_it_is_ready_when_redis_answers_and_the_database_is_migrated(client: Tes
         assert (client.head(path).status_code, client.head(path).content) == (200, b"")
 
 
-def test_without_redis_it_is_live_but_not_ready(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    settings.get_settings.cache_clear()
-    redis.get_redis.cache_clear()
-    assert client.get("/health/live").status_code == 200
-    response = client.get("/health/ready")
-    assert response.status_code == 503
-    assert "Redis" in response.json()["detail"]
-    assert client.get("/version").json()["workers"] == []
+def test_without_redis_it_is_live_but_not_ready(client: TestClient) -> None:
+    with settings_read_again(REDIS_URL="redis://127.0.0.1:1/0"):
+        assert client.get("/health/live").status_code == 200
+        response = client.get("/health/ready")
+        assert response.status_code == 503
+        assert "Redis" in response.json()["detail"]
+        assert client.get("/version").json()["workers"] == []
 
 
 @pytest.mark.skipif(not any(ROOT.glob("migrations/versions/*.py")), reason="there is no migration yet")

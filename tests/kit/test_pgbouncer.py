@@ -5,30 +5,25 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from src.kit import limits
 from src.kit.database.engine import get_engine, transaction
 from src.kit.readiness import readiness_problems
 from tests.kit.pgbouncer import running_pgbouncer
-from tests.kit.services import migrate, settings_read_again
+from tests.kit.services import create_postgres_database, migrate, settings_read_again
 
 TRANSACTIONS = 40
 """In each thread: psycopg would prepare a statement that it has seen five times."""
 
 
 @pytest.fixture
-def pgbouncer(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def pgbouncer(postgres_server: str) -> Iterator[None]:
     """A new database, reached through a PgBouncer with three sessions for all clients."""
     with running_pgbouncer(postgres_server, 3) as server:
-        name = f"test_{os.urandom(6).hex()}"
-        engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        monkeypatch.setenv("DATABASE_URL", f"{server.rpartition('/')[0]}/{name}")
-        with settings_read_again():
+        name = create_postgres_database(postgres_server).rpartition("/")[2]
+        with settings_read_again(DATABASE_URL=f"{server.rpartition('/')[0]}/{name}"):
             yield
 
 
@@ -56,11 +51,9 @@ def test_migrations_and_concurrent_transactions_work_through_pgbouncer(pgbouncer
 def test_the_number_of_connections_is_a_setting(
     postgres_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", postgres_server)
-    monkeypatch.setenv("DATABASE_POOL_SIZE", "2")
     monkeypatch.setattr(limits, "DATABASE_POOL", 0.1)
     with (
-        settings_read_again(),
+        settings_read_again(DATABASE_URL=postgres_server, DATABASE_POOL_SIZE="2"),
         get_engine().connect(),
         get_engine().connect(),
         pytest.raises(PoolTimeoutError),

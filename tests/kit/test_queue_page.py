@@ -20,7 +20,7 @@ from src import progress_manager
 from src.kit.queue.enqueue import get_queue
 from src.kit.queue.every import Times
 from tests.conftest import wait_until
-from tests.kit.chromium import CONTRAST, LIGHT_AND_DARK, browser
+from tests.kit.chromium import CONTRAST, LIGHT_AND_DARK, browser, without_problems
 from tests.kit.production_process import Api, started
 from tests.kit.redis_server import running_redis
 from tests.kit.services import settings_read_again
@@ -41,12 +41,10 @@ def need(key):
 
 
 @pytest.fixture
-def client(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def client(environment: dict[str, str]) -> Iterator[TestClient]:
     """A client of the application on an empty Redis, which no worker serves."""
-    for name in ("REDIS_URL", "DATABASE_URL"):
-        monkeypatch.setenv(name, environment[name])
-    monkeypatch.setenv("ALLOWED_HOSTS", "testserver")
-    with settings_read_again():
+    urls = {name: environment[name] for name in ("REDIS_URL", "DATABASE_URL")}
+    with settings_read_again(**urls, ALLOWED_HOSTS="testserver"):
         from src.main import app
 
         with TestClient(app, follow_redirects=False) as client:
@@ -123,10 +121,9 @@ def test_what_cannot_be_done_is_a_problem_that_says_so(client: TestClient) -> No
     assert client.get("/openapi.json").text.count("/queue") == 0
 
 
-def test_the_page_and_its_buttons_need_the_key(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_and_its_buttons_need_the_key(client: TestClient) -> None:
     job = get_queue().enqueue("src.a.b")
-    monkeypatch.setenv("API_KEYS", KEY)
-    with settings_read_again():
+    with settings_read_again(API_KEYS=KEY):
         for path in ("/queue", "/queue/events"):
             assert client.get(path).status_code == 401
         cancel, foreign = f"/queue/jobs/{job.id}/cancel", {"Sec-Fetch-Site": "cross-site"}
@@ -170,17 +167,12 @@ def site(
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
     """The page on a phone; it must not report any error."""
-    problems: list[str] = []
     page = browser.new_page(viewport={"width": 360, "height": 740})
-    page.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda line: problems.append(line.text) if "Policy" in line.text else None)
-    page.goto(f"{site.url}/queue")
-    expect(page.locator("#live")).to_have_text("live")
-    yield page
-    page.close()
-    assert problems == []
+    with without_problems(page):
+        page.goto(f"{site.url}/queue")
+        expect(page.locator("#live")).to_have_text("live")
+        yield page
+        page.close()
 
 
 def _shown(page: Page, state: str, job: Job) -> Locator:

@@ -7,6 +7,7 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+from rq.utils import as_text
 
 from src.kit.queue.blocking_pop import BlockingPop
 from src.kit.queue.enqueue import JobOptions, enqueue
@@ -43,6 +44,29 @@ def test_a_waiting_worker_takes_a_job_from_any_queue_and_a_worker_may_serve_some
     wait_until(lambda: sorted(workers.ended) == [1, 2], what="the jobs of its two queues")
     assert queues[0].count == 1
     assert stop(process) == 0
+
+
+@pytest.mark.slow  # it starts three workers
+def test_one_of_several_workers_stays_free_of_the_last_queue_while_others_serve_it(
+    workers: Workers, queues: list[Queue]
+) -> None:
+    processes = [workers.start() for _ in range(3)]
+    workers.wait_for_log("stays free of jobs in low")
+    for number in range(3):
+        queues[2].enqueue("src.probe.jobs.wait_for_word", number)
+    wait_until(lambda: len(workers.begun) == 2, what="two long jobs")
+    for number in (3, 4):
+        queues[1].enqueue("src.probe.jobs.note", number)
+    wait_until(lambda: workers.ended == [3, 4], what="what is urgent")
+    assert queues[2].count == 1
+    workers.redis.set("end", 1)
+    wait_until(lambda: sorted(workers.ended) == [0, 1, 2, 3, 4], what="the third long job")
+    spare = as_text(workers.redis.get("rq:spare:low") or b"")
+    spare_pid = next(int(worker["pid"]) for worker in workers.registered() if worker["name"] == spare)
+    assert [stop(process) for process in processes if process.pid != spare_pid] == [0, 0]
+    queues[2].enqueue("src.probe.jobs.note", 5)
+    wait_until(lambda: workers.ended[5:] == [5], what="a long job once nobody else serves its queue")
+    assert [stop(process) for process in processes if process.pid == spare_pid] == [0]
 
 
 @pytest.mark.slow  # it starts four workers

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis import Redis
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from rq.command import send_shutdown_command
 
 from src import progress_manager
@@ -29,15 +29,6 @@ from tests.kit.watched_redis import WatchedRedis, full, running_sentinel
 from tests.kit.worker_process import Workers
 from tools.console import ToolError
 from tools.ports import free_port
-
-
-@contextmanager
-def using(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[None]:
-    """Have this process use another Redis."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with settings_read_again():
-        yield
 
 
 def redis_problems() -> list[str]:
@@ -69,10 +60,8 @@ async def _hear(message: str) -> object:
                 return heard["data"]
 
 
-def test_every_client_asks_the_sentinel_for_the_master(
-    watched: WatchedRedis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with using(monkeypatch, **watched.environment):
+def test_every_client_asks_the_sentinel_for_the_master(watched: WatchedRedis) -> None:
+    with settings_read_again(**watched.environment):
         assert redis_problems() == []
         assert "0 workers, 0 queues" in rq_info()
         get_redis().set("key", "value")
@@ -80,15 +69,15 @@ def test_every_client_asks_the_sentinel_for_the_master(
         with connect() as redis:
             assert redis.get("key") == b"value"
         assert asyncio.run(_hear("hello")) == b"hello"
-    with using(monkeypatch, **watched.environment | {"REDIS_SENTINEL_PASSWORD": ""}):
+    with settings_read_again(**watched.environment | {"REDIS_SENTINEL_PASSWORD": ""}):
         assert "No master found for 'main'" in rq_info()
         (problem,) = redis_problems()
         assert problem.startswith("None of the Sentinels names a master of Redis: check")
 
 
 @pytest.mark.slow  # the Sentinel looks after the old master every ten seconds
-def test_a_client_follows_the_master(watched: WatchedRedis, monkeypatch: pytest.MonkeyPatch) -> None:
-    with using(monkeypatch, **watched.environment):
+def test_a_client_follows_the_master(watched: WatchedRedis) -> None:
+    with settings_read_again(**watched.environment):
         get_redis().set("key", "old")
         old = watched.master()
         watched.fail_over()
@@ -176,12 +165,10 @@ def with_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
         pytest.skip("this redis-server has no TLS")
 
 
-def test_a_redis_with_tls_is_used_only_with_the_right_ca(
-    with_tls: tuple[int, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redis_with_tls_is_used_only_with_the_right_ca(with_tls: tuple[int, Path], tmp_path: Path) -> None:
     port, certificate = with_tls
     url = f"rediss://localhost:{port}/0"
-    with using(monkeypatch, REDIS_URL=url, REDIS_CA_FILE=str(certificate)):
+    with settings_read_again(REDIS_URL=url, REDIS_CA_FILE=str(certificate)):
         assert redis_problems() == []
         assert "0 workers, 0 queues" in rq_info()
         assert asyncio.run(_hear("hello")) == b"hello"
@@ -190,7 +177,7 @@ def test_a_redis_with_tls_is_used_only_with_the_right_ca(
         (url, str(make_certificate(tmp_path, "wrong")), "self-signed certificate"),
         (url.replace("localhost", "127.0.0.1"), str(certificate), "IP address mismatch"),
     ):
-        with using(monkeypatch, REDIS_URL=wrong, REDIS_CA_FILE=ca):
+        with settings_read_again(REDIS_URL=wrong, REDIS_CA_FILE=ca):
             assert "certificate verify failed" in rq_info()
             (problem,) = redis_problems()
             assert problem.startswith(f"Redis's certificate is not trusted ({reason}): REDIS_CA_FILE has to")
@@ -215,10 +202,23 @@ def test_a_full_redis_is_reported_and_progress_is_dropped(
     assert readiness_problems() == []
 
 
+def test_in_a_script_a_full_redis_and_a_replica_count_as_an_outage_too(tmp_path: Path) -> None:
+    # Redis 6 and older wrap the error of a script's command in one of their own.
+    write = "return redis.call('SET', KEYS[1], 'value')"
+    with running_redis(tmp_path) as url, Redis.from_url(url) as redis:
+        with full(url), pytest.raises(OutOfMemoryError):
+            redis.eval(write, 1, "key")
+        redis.replicaof("127.0.0.1", "1")
+        with pytest.raises(ReadOnlyError):
+            redis.eval(write, 1, "key")
+        with pytest.raises(ResponseError, match="nobody"):
+            redis.eval("return redis.error_reply('ERR nobody')", 0)
+
+
 def test_a_replica_counts_as_an_outage_until_the_name_leads_to_a_master(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redis_url: str
 ) -> None:
-    with running_redis(tmp_path) as url, using(monkeypatch, REDIS_URL=url), Redis.from_url(url) as demoted:
+    with running_redis(tmp_path) as url, settings_read_again(REDIS_URL=url), Redis.from_url(url) as demoted:
         assert redis_problems() == []
         with ThreadPoolExecutor() as thread:
             waiting = thread.submit(get_redis().blpop, ["queue"], 2)

@@ -23,7 +23,7 @@ def test_suspend_and_resume(stack: Workers) -> None:
     suspend(stack.redis)
     try:
         first = enqueue(stack, "add", 1, 2)  # the worker waits for a job already, and so takes this one
-        wait_until(lambda: stack.registered()[0]["state"] == "suspended", 10, "the worker to notice")
+        wait_until(lambda: stack.registered()[0].get("state") == "suspended", 10, "the worker to notice")
         second = enqueue(stack, "add", 1, 2)
         assert "suspended" in rq(stack, "info")
         assert second.get_status() == JobStatus.QUEUED

@@ -2,9 +2,10 @@
 
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import create_engine, text
 
 from tests.conftest import ROOT, wait_until
 from tests.kit.hostile_server import Answer, Server, assert_tells_nothing, get
+from tests.kit.processes import start
 from tests.sales.hostile_uploads import FILE, IMPORTS, form, upload
 
 
@@ -24,10 +26,7 @@ class Sales:
         self.engine = create_engine(database_url)
         self._log = folder / "worker.log"
         environment = os.environ | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
-        with self._log.open("wb") as log:
-            self.worker = subprocess.Popen(
-                [sys.executable, "-m", "src.rq_worker"], cwd=ROOT, env=environment, stdout=log, stderr=log
-            )
+        self.worker = start([sys.executable, "-m", "src.rq_worker"], self._log, cwd=ROOT, env=environment)
 
     def stop(self) -> None:
         self.worker.terminate()
@@ -78,3 +77,38 @@ class Sales:
     def worker_log(self) -> str:
         """All that the worker has said."""
         return self._log.read_text("utf-8", errors="replace")
+
+
+class Peak:
+    """The highest memory of all processes together, in MiB, while it looks."""
+
+    def __init__(self, sales: Sales) -> None:
+        self._sales = sales
+        self._stop = threading.Event()
+        self.highest = self.now()
+
+    def now(self) -> int:
+        """The memory at this moment; what processes share counts once."""
+        total = 0
+        for process in self._sales.processes():
+            try:
+                total += process.memory_full_info().pss
+            except psutil.NoSuchProcess:
+                continue
+        return total >> 20
+
+    def look(self) -> None:
+        """Look until told to stop."""
+        while not self._stop.wait(0.02):
+            self.highest = max(self.highest, self.now())
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Look while the block runs."""
+        thread = threading.Thread(target=self.look)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()

@@ -96,6 +96,9 @@ UPLOADS = {
     "file-and-another": Refused(
         upload(_GOOD + part(b"x", FILE.replace('"file"', '"more"')) + _END), _FORM_BAD, "files"
     ),
+    "file-and-field": Refused(
+        upload(_GOOD + part(b"x", 'Content-Disposition: form-data; name="more"') + _END), _FORM_BAD, "more"
+    ),
     "10000-files": Refused(upload(_GOOD * 10_000 + _END), _FORM_BAD, "files"),
     "10000-fields": Refused(
         upload(part(b"x", 'Content-Disposition: form-data; name="a"') * 10_000 + _GOOD + _END),

@@ -4,16 +4,18 @@ import csv
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.processes import running
 from tests.kit.production_process import running_development_api
+from tests.kit.repository import replace
+from tests.kit.services import migrate
 
 HEADER = (
     "InvoiceNo",
@@ -43,9 +45,7 @@ class Stack:
         file = self.folder / path
         text = file.read_text()
         assert old in text
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(text.replace(old, new))
-        scratch.replace(file)
+        replace(file, text.replace(old, new))
 
     def log(self, name: str) -> str:
         """What `api` or `worker` has logged."""
@@ -58,24 +58,16 @@ def running_stack(folder: Path, redis_url: str) -> Iterator[Stack]:
     database_url = f"sqlite:///{folder / 'app.db'}"
     environment = os.environ | {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
     shutil.copy(ROOT / "pyproject.toml", folder)
-    with ExitStack() as stack:
-        api = stack.enter_context(running_development_api(folder, redis_url, database_url))
-        log = stack.enter_context((folder / "worker.log").open("wb"))
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "src.rq_worker"],
-            cwd=folder,
-            env=environment | {"RQ_WORKER_AUTORELOAD": "true"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        stack.callback(worker.wait, 30)
-        stack.callback(worker.terminate)
-        command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-        running = Stack(api.url, folder)
-        wait_until(lambda: "New worker at work" in running.log("worker"), what="the worker")
-        yield running
+    worker = [sys.executable, "-m", "src.rq_worker"]
+    reloading = environment | {"RQ_WORKER_AUTORELOAD": "true"}
+    with (
+        running_development_api(folder, redis_url, database_url) as api,
+        running(worker, folder / "worker.log", cwd=folder, env=reloading, start_new_session=True),
+    ):
+        migrate(environment, folder)
+        stack = Stack(api.url, folder)
+        wait_until(lambda: "New worker at work" in stack.log("worker"), what="the worker")
+        yield stack
 
 
 def write_sales(path: Path, days: int, rows_a_day: int = 4) -> Path:

@@ -82,7 +82,9 @@ def _picture_page(browser: Browser, site: Stack, files: list[Path]) -> None:
 
 def _picture_reload(browser: Browser, site: Stack) -> None:
     begin = {name: len(site.log(name)) for name in ("api", "worker")}
-    site.save("src/sales/schemas.py", '"""What the sales API answers."""', '"""What the API answers."""')
+    site.save(
+        "src/sales/schemas.py", '"""What the sales API takes and answers."""', '"""What the API answers."""'
+    )
     wait_until(lambda: all("New " in site.log(name)[begin[name] :] for name in begin), what="the reload")
     lines = ['<span class="command">$ make dev</span>', "…"]
     for name in begin:

@@ -17,15 +17,11 @@ FILES = 20
 
 
 @pytest.mark.slow  # it waits for the failover, and for the sweep
-def test_a_failover_in_the_middle_of_20_imports_loses_none(
-    stack: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failover_in_the_middle_of_20_imports_loses_none(stack: dict[str, str], tmp_path: Path) -> None:
     with ExitStack() as running:
         (tmp_path / "redis").mkdir()
         watched = running.enter_context(running_sentinel(tmp_path / "redis", secrets.token_hex(16)))
-        for name, value in watched.environment.items():
-            monkeypatch.setenv(name, value)
-        running.enter_context(settings_read_again())
+        running.enter_context(settings_read_again(**watched.environment))
         from src.main import app
 
         client = running.enter_context(TestClient(app))

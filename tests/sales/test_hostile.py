@@ -3,13 +3,10 @@
 import json
 import re
 import select
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.conftest import empty_database
@@ -21,7 +18,7 @@ from tests.kit.hostile_server import (
 )
 from tests.kit.redis_server import running_redis
 from tests.sales.hostile_files import TEXTS
-from tests.sales.hostile_stack import Sales
+from tests.sales.hostile_stack import Peak, Sales
 from tests.sales.hostile_uploads import (
     EVENTS,
     FILE,
@@ -145,41 +142,6 @@ def test_a_hostile_request_for_events_gets_them_all_the_same(
     (answer,) = sales.server.exchange(events(texts["id"], EVENTS[name]))
     assert answer.status == 200
     assert answer.body.count(b"event: progress") == 1
-
-
-class Peak:
-    """The highest memory of all processes together, in MiB, while it looks."""
-
-    def __init__(self, sales: Sales) -> None:
-        self._sales = sales
-        self._stop = threading.Event()
-        self.highest = self.now()
-
-    def now(self) -> int:
-        """The memory at this moment; what processes share counts once."""
-        total = 0
-        for process in self._sales.processes():
-            try:
-                total += process.memory_full_info().pss
-            except psutil.NoSuchProcess:
-                continue
-        return total >> 20
-
-    def look(self) -> None:
-        """Look until told to stop."""
-        while not self._stop.wait(0.02):
-            self.highest = max(self.highest, self.now())
-
-    @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Look while the block runs."""
-        thread = threading.Thread(target=self.look)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
 
 
 MIB = 1 << 20

@@ -14,7 +14,7 @@ from playwright.sync_api import TimeoutError as NothingHappened
 from redis import Redis
 
 from tests.conftest import wait_until
-from tests.kit.chromium import CONTRAST, LIGHT_AND_DARK, browser
+from tests.kit.chromium import CONTRAST, LIGHT_AND_DARK, browser, without_problems
 from tests.sales.page_stack import Stack, running_stack, write_sales
 
 __all__ = ["browser"]
@@ -41,19 +41,15 @@ def window(browser: Browser) -> Page:
 @pytest.fixture
 def page(window: Page, site: Stack) -> Iterator[Page]:
     """The page as it is when it was just opened on a phone; it must not report any error."""
-    problems: list[str] = []
     window.set_viewport_size({"width": 360, "height": 740})
     window.emulate_media(color_scheme="light")
-    window.set_default_timeout(20_000)
-    window.on("pageerror", lambda error: problems.append(str(error)))
-    window.on("console", lambda line: problems.append(line.text) if "Policy" in line.text else None)
     wait_until(
         lambda: "on_disk" not in httpx.get(f"{site.url}/version").json(), what="the code of the last test"
     )
-    window.goto(site.url)
-    expect(window.locator("#live")).to_have_text("live")
-    yield window
-    assert problems == []
+    with without_problems(window):
+        window.goto(site.url)
+        expect(window.locator("#live")).to_have_text("live")
+        yield window
 
 
 def _post(site: Stack, name: str, content: str) -> str:
@@ -135,7 +131,9 @@ def test_a_reload_of_the_code_leaves_open_what_was_open(page: Page, site: Stack)
     summary = page.get_by_text("Rejected rows of")
     summary.click()
     version = page.locator("#figures").get_attribute("data-version") or ""
-    site.save("src/sales/schemas.py", '"""What the sales API answers."""', '"""What the API answers."""')
+    site.save(
+        "src/sales/schemas.py", '"""What the sales API takes and answers."""', '"""What the API answers."""'
+    )
     expect(page.locator("#figures")).not_to_have_attribute("data-version", version)
     expect(page.get_by_role("region", name="Rejected rows of")).to_be_visible()
     expect(summary).to_be_focused()

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
+from sqlalchemy import event
 
 from tests.conftest import wait_until
 from tests.kit.services import running_worker
@@ -52,6 +53,16 @@ def test_an_import_that_has_finished_does_not_fail_afterwards(
     give_up(uuid.UUID(import_id), "A job that was taken for dead could not read its file.")
     assert progress() == "finished"
     assert client.get(f"{IMPORTS}/{import_id}").json()["status"] == "finished"
+
+
+def test_a_file_is_accepted_anew_if_its_import_fails_just_as_it_comes_again(client: TestClient) -> None:
+    from src.kit.database.engine import get_engine
+
+    first = upload(client, b"the same bytes").json()["id"]
+    # When the unique index has refused the second import, and nobody has looked for the first one yet.
+    event.listen(get_engine(), "checkin", lambda *_: fail_for_good(first), once=True)
+    again = upload(client, b"the same bytes")
+    assert (again.status_code, again.json()["id"] != first) == (202, True)
 
 
 def test_an_import_that_failed_for_good_is_retried_by_a_request(

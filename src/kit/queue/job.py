@@ -9,6 +9,7 @@ from typing import Any
 from redis.client import Pipeline
 from rq import Queue
 from rq.exceptions import NoSuchJobError
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.timeouts import JobTimeoutException
 from rq.utils import now
@@ -59,6 +60,10 @@ class RobustJob(Job):
                 _give_up(self)
             raise
 
+    @property
+    def execution_registry(self) -> ExecutionRegistry:
+        return _Executions(self.id, self.connection)
+
     def retry(self, queue: Queue, pipeline: Pipeline) -> None:
         """Enqueue or schedule the next attempt, all at once: RQ's loses the job if it crashes meanwhile.
 
@@ -72,6 +77,17 @@ class RobustJob(Job):
             queue.schedule_job(self, now() + timedelta(seconds=interval), pipeline=pipeline)
         else:
             queue._enqueue_job(self, pipeline=pipeline, at_front=True)
+
+
+class _Executions(ExecutionRegistry):
+    """The attempts of a job; RQ's own raises a ValueError if one ends between the list and a look at it."""
+
+    def get_executions(self, start: int = 0, end: int = -1) -> list[Execution]:
+        found = []
+        for each in self.get_execution_ids(start, end):
+            with suppress(ValueError):
+                found.append(Execution.fetch(each, self.job_id, self.connection))
+        return found
 
 
 def fetch_or_fail(

@@ -4,11 +4,13 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from src.kit.production import checked_settings
 from src.kit.queue import every, startup
 
 
 def main() -> int:
     """Print the schedules in the code with their next times, in UTC."""
+    checked_settings()
     startup.load_code()
     now = time.time()
     found = sorted((schedule.after(now), schedule) for schedule in every.schedules())

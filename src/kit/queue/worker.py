@@ -20,6 +20,7 @@ from src.kit.queue.blocking_pop import BlockingPop
 from src.kit.queue.job import fetch_or_fail
 from src.kit.queue.lifeline import die_with
 from src.kit.queue.live_worker import POP_TIMEOUT, LiveWorker
+from src.kit.queue.spare import Spare
 from src.kit.redis import REDIS_AWAY
 from src.reload import editor, pause
 from src.reload.protocol import REPEATED_SIGNAL
@@ -40,7 +41,8 @@ class RobustWorker(LiveWorker):
       not begun. This one notes the request, ends its wait (`BlockingPop`), runs the job that it may have got,
       and exits. A second signal kills the job, and so does `stop_timeout`; another worker runs it again.
     - A job dies with its worker (`lifeline`), and is recovered within a minute (`maintenance`).
-    - Several queues are waited for without BLPOP, which may lose a job.
+    - Several queues are waited for without BLPOP, which may lose a job. Of several workers, one takes none of
+      the last queue (`Spare`).
 
     `tests/kit/rq_differences.toml` lists the tests of RQ that differ, with the reasons; all others pass.
     """
@@ -62,6 +64,7 @@ class RobustWorker(LiveWorker):
         self.on_quiet: Callable[[], object] = lambda: None
         """Called in another thread once no further job begins; one may still be running."""
         self._waiting = BlockingPop(self.connection, self._stop)
+        self._spare = Spare(self.name, self.queues, self.connection, self.worker_ttl)
         self._before_job = before_job
         self._stop_timeout = stop_timeout
         self._stop_signal_at: float | None = None
@@ -110,7 +113,10 @@ class RobustWorker(LiveWorker):
             time.sleep(0.002)
         self.on_quiet()
         with contextlib.suppress(*REDIS_AWAY):
+            self._spare.give_up()
             self.connection.hset(self.key, "leaving", 1)
+            for queue in self.queues:
+                self.connection.srem(f"rq:workers:{queue.name}", self.key)
         if self._shutdown_requested_date:
             with contextlib.suppress(*REDIS_AWAY):
                 self.set_shutdown_requested_date()  # type: ignore[no-untyped-call]
@@ -169,10 +175,13 @@ class RobustWorker(LiveWorker):
     def _take_job(self, seconds: float | None) -> tuple[Job, Queue] | None:
         job = None
         while not job:  # a job that is gone, or can't be read, must not end a burst
-            self._popped = self._popped or self._waiting.pop(self._ordered_queues, seconds)
+            queues = self._ordered_queues if seconds is None else self._spare.served(self._ordered_queues)
+            self._popped = self._popped or self._waiting.pop(queues, seconds)
             if not self._popped:
                 return None
             job_id, queue = self._popped
+            if queue.name == self.queues[-1].name:
+                self._spare.give_up()
             job = fetch_or_fail(queue, job_id, self.job_class, self.serializer)
             if job:
                 job.redis_server_version = get_version(self.connection)
@@ -181,6 +190,12 @@ class RobustWorker(LiveWorker):
                 queue.intermediate_queue.remove(job_id)
             self._popped = None
         return job, queue
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """Stay registered for `worker_ttl` seconds."""
+        super().heartbeat(timeout, pipeline)
+        if pipeline is not None:
+            self._spare.keep(pipeline)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run a job in its own process and wait for it."""

@@ -1,6 +1,7 @@
 """The application, with what every service's API needs."""
 
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi import APIRouter, FastAPI
 from src.kit import production, tracing
 from src.kit.database.revisions import apply_new_migrations
 from src.kit.log import configure_logging
+from src.kit.readiness import readiness_problems
 from src.kit.running import running_code
 from src.kit.web import docs_page, health, metrics, problems, queue_page, security
 from src.kit.web.body_limit import BodyLimit
@@ -34,7 +36,7 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
     Raises:
         SystemExit: the settings are wrong, or not fit for production.
     """
-    settings = production.checked_settings()
+    settings = production.checked_settings(serves=True)
     tracing.load()
 
     def before_serving() -> None:
@@ -46,6 +48,8 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
         configure_logging(settings, role="fastapi")
         tracing.start()
         logger.info("Starting %s API...", title)
+        if settings.environment == "production":
+            threading.Thread(target=_warm_up, daemon=True).start()
         yield
         tracing.flush()
 
@@ -68,5 +72,14 @@ def create_app(title: str, routers: Iterable[APIRouter], **options: Any) -> Fast
         app.include_router(router)
     if docs_url and app.openapi_url:
         docs_page.install(app, docs_url)
+    if settings.environment == "production":
+        for route in app.routes:  # FastAPI prepares those of a router when a request first meets it
+            route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
     running_code()
     return app
+
+
+def _warm_up() -> None:
+    """Connect, and prepare the pages of `kit`: the first requests would wait for that."""
+    readiness_problems()
+    queue_page.warm_up()

@@ -7,11 +7,9 @@ pages cost the database no more than one.
 import asyncio
 import logging
 import signal
-from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from contextvars import Context
-from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -22,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from src.kit.settings import get_settings
+from src.kit.web.at_once import AtOnce
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +41,7 @@ GRACE = 2
 
 _looking = anyio.Lock()
 _topics: dict[Hashable, "_Topic"] = {}
-open_streams: Counter[str] = Counter()
-"""The number of open streams by the client's address."""
+streams = AtOnce("event streams", "max_streams")
 
 
 def stream_changes(
@@ -56,7 +53,7 @@ def stream_changes(
     """Stream what a function returns: one event for each of its names, whenever the data has changed.
 
     If the first look fails, its error is the response. Beyond `MAX_STREAMS` and `MAX_STREAMS_PER_CLIENT` the
-    response is 503.
+    response is 503 or 429.
 
     Args:
         look: returns the data of each event by its name. It is called in a thread; while the database is
@@ -77,7 +74,7 @@ class _SharedStream(Response):
         self._topic, self._looking = topic, looking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with _counted(scope):
+        with streams.counted(scope):
             topic = _topics.get(self._topic) or _Topic(self._topic, *self._looking)
             with topic.joined() as wakeup:
                 await topic.looked.wait()
@@ -88,34 +85,6 @@ class _SharedStream(Response):
                     shutdown_event=topic,  # type: ignore[arg-type]  # it has the one method that is called
                     shutdown_grace_period=GRACE,
                 )(scope, receive, send)
-
-
-@contextmanager
-def _counted(scope: Scope) -> Iterator[None]:
-    """Count a stream while it is open.
-
-    Raises:
-        HTTPException: 503, there are too many.
-    """
-    settings, client = get_settings(), (scope.get("client") or [""])[0]
-    problem = None
-    if open_streams[client] >= settings.max_streams_per_client:
-        problem = (
-            "Your address has as many event streams open as it may have; close one. If a proxy's address "
-            "counts for all of its clients, name the proxy in FORWARDED_ALLOW_IPS; MAX_STREAMS_PER_CLIENT "
-            "is the limit."
-        )
-    elif open_streams.total() >= settings.max_streams:
-        problem = "As many event streams are open as this process serves (MAX_STREAMS). Try again soon."
-    if problem:
-        raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, problem, {"Retry-After": "5"})
-    open_streams[client] += 1
-    try:
-        yield
-    finally:
-        open_streams[client] -= 1
-        if not open_streams[client]:
-            del open_streams[client]
 
 
 async def _events(topic: "_Topic", wakeup: asyncio.Event) -> AsyncIterator[ServerSentEvent]:
@@ -220,8 +189,16 @@ async def _every_second() -> AsyncGenerator[None, None]:
         await asyncio.sleep(1 - PACE)
 
 
-def stream_state(look: Callable[[], Any]) -> EventSourceResponse:
+class _CountedStream(EventSourceResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with streams.counted(scope):
+            await super().__call__(scope, receive, send)
+
+
+def stream_state(look: Callable[[], Any]) -> Response:
     """Stream what a quick function returns, as JSON, whenever it changes, until this server hands over.
+
+    It counts as `stream_changes` does.
 
     Args:
         look: called in the event loop, many times a second.
@@ -235,4 +212,4 @@ def stream_state(look: Callable[[], Any]) -> EventSourceResponse:
                 yield JSONServerSentEvent(sent := state)
             await anyio.sleep(0.03)
 
-    return EventSourceResponse(events(), shutdown_event=anyio.Event(), shutdown_grace_period=GRACE)
+    return _CountedStream(events(), shutdown_event=anyio.Event(), shutdown_grace_period=GRACE)

@@ -39,6 +39,7 @@ def _with_script(app: ASGIApp) -> ASGIApp:
                     policy = headers.get("Content-Security-Policy", "")
                     nonce = policy.partition("'nonce-")[2].partition("'")[0]
                     tag = f'<script type="module" src="{src}" nonce="{nonce}"></script>'.encode()
+                    del headers["ETag"], headers["Last-Modified"]  # those of the page without the script
                     if "Content-Length" in headers:
                         headers["Content-Length"] = str(int(headers["Content-Length"]) + len(tag))
             elif tag and not message.get("more_body") and scope["method"] != "HEAD":

@@ -4,6 +4,7 @@ Gunicorn's parent process imports this module, in development too, where a reloa
 only. So nothing else of the service is imported at the top.
 """
 
+import gc
 import logging
 import os
 import resource
@@ -65,14 +66,19 @@ def on_starting(server: Any) -> None:
     if os.environ.get("ENVIRONMENT") == "production":
         from src.kit import production
 
-        production.checked_settings(reload=server.cfg.reload)
+        production.checked_settings(serves=True, reload=server.cfg.reload)
 
 
 def when_ready(server: Any) -> None:
-    """Create the folder in which the workers count their requests: empty at each start, kept by a reload."""
+    """Prepare for the workers: their memory, and the folder in which they count their requests.
+
+    The folder is empty at each start, and kept by a reload.
+    """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(
         prefix="metrics-", dir=server.cfg.worker_tmp_dir
     )
+    gc.collect()
+    gc.freeze()  # else the first collection in each worker copies what they share, while a request waits
 
 
 def on_exit(server: Any) -> None:  # noqa: ARG001

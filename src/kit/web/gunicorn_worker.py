@@ -14,7 +14,9 @@ from gunicorn.arbiter import Arbiter
 from uvicorn import Server
 from uvicorn_worker import UvicornWorker
 
+from src.kit.settings import get_settings
 from src.kit.web.connection_limits import LimitedProtocol
+from src.kit.web.trusted_proxy import TrustedProxy
 
 LINGER = 2.0
 """Seconds at a stop in which an idle connection may send one more request."""
@@ -32,7 +34,7 @@ class LingeringServer(Server):
         for server in self.servers:
             server.close()
         state = self.server_state
-        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        LimitedProtocol.end_connections(state.connections)
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 while state.connections:  # noqa: ASYNC110  as uvicorn does
@@ -46,7 +48,8 @@ class LingeringWorker(UvicornWorker):  # type: ignore[misc]  # it has no types
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": LimitedProtocol}
 
     async def _serve(self) -> None:
-        self.config.app = self.wsgi
+        proxy = get_settings().trusted_proxy
+        self.config.app = TrustedProxy(self.wsgi, proxy) if proxy else self.wsgi
         server = LingeringServer(self.config)
         self._install_sigquit_handler()
         await server.serve(sockets=self.sockets)

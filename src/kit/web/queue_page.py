@@ -73,6 +73,13 @@ def requeue_failed(request: Request) -> Response:
     return Response(status_code=303, headers={"Location": request.url_for("queue_page").path})
 
 
+def warm_up() -> None:
+    """Compile the page and look at the queues once, which the first request would wait for."""
+    for name in templates.env.list_templates():
+        templates.get_template(name)
+    _look()
+
+
 def _find(job_id: str) -> Job:
     queue = get_queue()  # also has the jobs of others
     try:

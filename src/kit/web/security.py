@@ -54,7 +54,8 @@ def install(app: FastAPI) -> None:
         schema = make_schema()
         problems.name_media_type(schema)
         schema.setdefault("components", {})["securitySchemes"] = SCHEMES
-        schema["security"] = [{name: []} for name in SCHEMES]
+        optional: list[dict[str, list[str]]] = [] if get_settings().api_keys else [{}]
+        schema["security"] = optional + [{name: []} for name in SCHEMES]
         for path in OPEN_PATHS & schema["paths"].keys():
             for operation in schema["paths"][path].values():
                 operation["security"] = []
@@ -88,6 +89,8 @@ def _is_allowed(scope: Scope) -> bool:
     hosts = _values(scope, b"host")
     match = HOST.fullmatch(hosts[0].decode("latin-1").lower()) if len(hosts) == 1 else None
     host = match[1] if match else ""
+    if host and host == (get_settings().site or "").lower():
+        return True
     return any(
         pattern in ("*", host) or (pattern.startswith("*.") and host.endswith(pattern[1:]))
         for pattern in map(str.lower, get_settings().allowed_hosts)
