@@ -24,7 +24,7 @@ USER 10001:10001
 CMD ["gunicorn", "-c", "gunicorn.conf.py"]
 
 FROM development AS production
-USER root
+USER 0:0
 # A build fails if the code does not compile, so such code never replaces a running version.
 RUN python -m compileall -q src migrations
 USER 10001:10001

@@ -1,6 +1,6 @@
 # Every command of this repository: `make` lists them. What they do is in tools/, in Python: without make, call it as
 # `python -m tools dev API_PORT=8001`. Variables: those of .env.example, and RUNTIME=docker|native, SERVER=gunicorn,
-# NAME=…, FILE=…, FROM=…, ARGS="-k name", REST=1, QUICK=1, PART=production, EXAMPLE=keep, YES=1
+# NAME=…, FILE=…, FROM=…, ARGS="-k name", REST=1, QUICK=1, PART=production, PROVE=strict, EXAMPLE=keep, YES=1
 
 PYTHON = $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done), \
@@ -21,7 +21,7 @@ dev: ## Run development, with hot reload, in the foreground
 debug: ## Run development, and let editors attach with debugpy: docs/DEBUGGING.md
 attach: ## Show the prompts of breakpoint() in this terminal, for make dev on Docker
 live: ## Wait until the API and every worker run the code on disk: ARGS="--timeout 5 --json"
-prod: ## Run production: in the background on Docker, else in the foreground
+prod: ## Run production: in the background on Docker, replaced without a gap; else in the foreground
 deploy: ## Run production on Docker Swarm, and wait until it is healthy
 rollback: ## Bring back the version before the last deploy
 backup: ## Save the stack's database to a new file in backups/
@@ -29,9 +29,9 @@ backup-check: ## Restore the newest backup into a scratch database, and count it
 restore: ## Put a backup in the place of the data: FILE=backups/….dump
 test: ## Run the tests that a change can break, in two minutes: ARGS="-k name"
 test-all: ## Run all tests, the slow ones and those on Docker too: ARGS=…, REST=1 without those of make test
-check: ## Check format, lint and types
+check: ## Check format, lint, types, the Dockerfile and the workflows
 format: ## Format the code
-bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|page|production
+bench: ## Measure reload and production beside other tools: QUICK=1, PART=reload|scale|page|production
 migrate: ## Bring the database to the newest migration
 migration: ## Write a migration for changed models: NAME="add a column"
 db-reset: ## Empty the development database, and let the migrations make it again
@@ -45,4 +45,4 @@ update: ## Merge what is new in the template: FROM=url-or-folder
 api-key: ## Print the API key that production asks for: `make -s api-key`
 logs: ## Follow the logs of what runs
 down: ## Stop what runs; the data stays
-lock: ## Renew the pinned versions of all packages
+lock: ## Renew the pinned versions of all packages, or the digests of base images: ARGS=images

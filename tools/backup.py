@@ -11,6 +11,7 @@ from typing import IO
 
 from tools import docker, project, swarm
 from tools.console import ToolError, say
+from tools.containers import OURS
 
 FOLDER = project.ROOT / "backups"
 
@@ -18,26 +19,46 @@ _NAME = "%Y-%m-%dT%H-%M-%SZ.dump"
 _TIMED = "/var/lib/postgresql/backups"
 """The folder of the service `backup`."""
 
-_POSTGRES = "-U app -d app"
-_DUMP = f"pg_dump {_POSTGRES} --format custom"
-# All of it or nothing: without COMMIT at the end, what psql has read so far changes nothing.
-_RESTORE = f"""set -eo pipefail
-{{
-    echo 'SET client_min_messages = warning;'
-    echo 'BEGIN; DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;'
-    pg_restore --no-owner --file -
-    echo 'COMMIT;'
-}} | psql {_POSTGRES} --no-psqlrc --quiet --output /dev/null --set ON_ERROR_STOP=1"""
+_CERTIFICATES = "/var/tmp"  # noqa: S108  where the edge has the folder `caddy`, in a volume
 
-# Counts the rows of each table of the restored copy, and drops it in any case.
-_CHECK = """set -e
-dropdb -U app --if-exists backup_check 2>/dev/null || true
-trap 'dropdb -U app backup_check' EXIT
-createdb -U app --template template0 backup_check
-pg_restore -U app -d backup_check --no-owner --exit-on-error
-psql -U app -d backup_check --no-psqlrc --quiet -At -F ': ' --set ON_ERROR_STOP=1 <<'EOF'
+_DUMP = "pg_dump -U app -d app --format custom"
+_FUNCTIONS = r"""set -eo pipefail
+ask() { psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 -U "$@"; }
+# Without the comments on extensions: each needs the extension's owner, who may be the superuser.
+statements() {
+    echo 'SET client_min_messages = warning;'
+    pg_restore --no-owner --file - | sed -e '/^COPY /,$b' -e '/^COMMENT ON EXTENSION /d'
+}
+"""
+# All of it or nothing: without COMMIT at the end, what psql has read so far changes nothing. What the
+# superuser owns, such as its extensions, stays, unless that is `app`, as in volumes of earlier versions.
+_RESTORE = """{
+    cat <<'EOF'
+BEGIN;
+DO $$ BEGIN
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = 'app') THEN
+        DROP SCHEMA public CASCADE;
+        CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    ELSE
+        DROP OWNED BY app CASCADE;
+    END IF;
+END $$;
+EOF
+    statements
+    echo 'COMMIT;'
+} | ask app -d app --output /dev/null"""
+
+# Counts the rows of each table of the restored copy, and drops it in any case. `app` may not create it.
+_CHECK = r"""superuser=$(ask app -d app -Atc 'SELECT rolname FROM pg_roles WHERE oid = 10')
+dropdb -U $superuser --if-exists backup_check 2>/dev/null || true
+trap 'dropdb -U $superuser backup_check' EXIT
+createdb -U $superuser --owner app --template template0 backup_check
+ask app -d app -Atc "SELECT format('CREATE EXTENSION IF NOT EXISTS %I;', extname) FROM pg_extension
+    WHERE extowner = 10 AND oid >= 16384" | ask $superuser -d backup_check
+statements | ask app -d backup_check --output /dev/null
+ask app -d backup_check -At -F ': ' <<'EOF'
 SELECT format('SELECT %L, count(*) FROM %I.%I', tablename, schemaname, tablename) FROM pg_tables
-WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \\gexec
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \gexec
 EOF"""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -48,16 +69,22 @@ def backup() -> int:
     Raises:
         ToolError: the stack's Postgres does not run here, or writing failed.
     """
-    container = _Stack().postgres()
+    stack = _Stack()
     FOLDER.mkdir(mode=0o700, exist_ok=True)
     file = FOLDER / f"{datetime.now(UTC):{_NAME}}"
+    _save(file, stack.postgres(), "sh", "-c", _DUMP)
+    if project.environment().get("SITE") and (edge := stack.container("edge")):
+        _save(file.with_suffix(".edge.tar"), edge, "tar", "c", "-C", _CERTIFICATES, "caddy")
+    return 0
+
+
+def _save(file: Path, container: str, *command: str) -> None:
+    """Write what a command prints in a container into a file that only its owner can read, or no file."""
     part = file.with_suffix(".part")
     try:
         part.touch(mode=0o600)
         with part.open("wb") as output:
-            result = subprocess.run(
-                ["docker", "exec", container, "sh", "-c", _DUMP], stdout=output, check=False
-            )
+            result = subprocess.run(["docker", "exec", container, *command], stdout=output, check=False)
             os.fsync(output.fileno())
         if result.returncode:
             raise ToolError("The backup was not written; the lines above say why.")
@@ -65,7 +92,6 @@ def backup() -> int:
     finally:
         part.unlink(missing_ok=True)
     say(f"{file.relative_to(project.ROOT)}: {file.stat().st_size:,} bytes.")
-    return 0
 
 
 def restore() -> int:
@@ -90,9 +116,8 @@ def restore() -> int:
     with stack.stopped():
         say(f"Restoring {file}.")
         with file.open("rb") as content:
-            command = ["docker", "exec", "-i", container, "bash", "-c", _RESTORE]
-            result = subprocess.run(command, stdin=content, check=False)
-    if result.returncode:
+            is_restored = _read(content, container, _RESTORE)
+    if not is_restored:
         raise ToolError(f"{file} was not restored, the data is what it was before; the lines above say why.")
     say("Restored. The workers continue what was unfinished at the time of the backup.")
     return 0
@@ -123,19 +148,20 @@ def check() -> int:
     say(f"Restoring {name} into a scratch database. Its tables and their rows:")
     if name in here:
         with (FOLDER / name).open("rb") as content:
-            can_be_restored = _try(postgres, content)
+            can_be_restored = _read(content, postgres, _CHECK)
     else:
         read = ["docker", "exec", timer, "cat", f"{_TIMED}/{name}"]
         with subprocess.Popen(read, stdout=subprocess.PIPE) as source:
-            can_be_restored = _try(postgres, source.stdout)
+            can_be_restored = _read(source.stdout, postgres, _CHECK)
     if not can_be_restored:
         raise ToolError(f"{name} can't be restored; the lines above say why. The data was not touched.")
     say(f"{name} can be restored.")
     return 0
 
 
-def _try(container: str, content: IO[bytes] | None) -> bool:
-    command = ["docker", "exec", "-i", container, "bash", "-c", _CHECK]
+def _read(content: IO[bytes] | None, container: str, script: str) -> bool:
+    """Have a script in Postgres' container read a backup; whether that worked."""
+    command = ["docker", "exec", "-i", container, "bash", "-c", _FUNCTIONS + script]
     return subprocess.run(command, stdin=content, check=False).returncode == 0
 
 
@@ -193,9 +219,9 @@ class _Stack:
         replicas = swarm.replicas(self._name)
         try:
             if replicas:
-                swarm.stop(self._name, swarm.OURS)
+                swarm.stop(self._name, OURS)
             else:
-                self._compose.run("stop", *swarm.OURS)
+                self._compose.run("stop", *OURS)
             yield
         finally:
             if replicas:

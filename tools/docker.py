@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from tools import clones, ports, project, ready, secret_files
@@ -24,12 +25,9 @@ _GUNICORN = {
     }
 }
 
-_RESTARTS = 3
-"""A container that has ended so many times in a row will not recover by itself."""
-
-_APART: dict[str, Any] = {"start_new_session": True}
+APART: dict[str, Any] = {"start_new_session": True}
 if sys.platform == "win32":
-    _APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    APART = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 class Compose:
@@ -38,11 +36,17 @@ class Compose:
     def __init__(self, *forms: str) -> None:
         """Take the files of the forms, and the environment that they need."""
         names = ["docker-compose.yml", *(f"docker-compose.{form}.yml" for form in forms)]
+        self.environment = project.environment()
+        if "prod" in forms and (site := self.environment.get("SITE")):
+            if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", site, re.IGNORECASE):
+                raise ToolError(
+                    f"SITE={site} is not the name of a host: SITE=shop.example.com, for instance."
+                )
+            names.append("docker-compose.tls.yml")
         if "prod" in forms and _OVERRIDE.is_file():
             names.append(_OVERRIDE.name)
         self.files = names
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
-        self.environment = project.environment()
         if sys.platform != "win32":
             self.environment |= {"HOST_UID": str(os.getuid()), "HOST_GID": str(os.getgid())}
         name = self.config()["name"]
@@ -68,7 +72,7 @@ class Compose:
         """Start a command, with one more compose file, where Ctrl-C does not reach it."""
         command = [*self._command, *(["-f", "-"] if override else []), *arguments]
         process = subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.PIPE, encoding="utf-8", **_APART
+            command, env=self.environment, stdin=subprocess.PIPE, encoding="utf-8", **APART
         )
         assert process.stdin  # noqa: S101
         with process.stdin:
@@ -92,12 +96,11 @@ class Compose:
 def dev(environment: Mapping[str, str]) -> int:
     """Run the development stack in the foreground; on a signal, stop it and remove its containers."""
     compose = Compose("dev", *(["debug"] if environment.get("DEBUGPY_SERVER") else []))
-    port = _prepare(compose, environment, "dev")
+    port = prepare(compose, environment, "dev")
     received: list[int] = []
     for name in {"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"} & {*dir(signal)}:
         signal.signal(getattr(signal, name), lambda number, _frame: received.append(number))
     override = _GUNICORN if environment.get("SERVER") == "gunicorn" else None
-    renew_password(compose)
     up = compose.start("up", "--build", "--watch", "--remove-orphans", override=override)
     done = threading.Event()
     threading.Thread(target=ready.announce, args=(port, done.is_set), daemon=True).start()
@@ -117,27 +120,12 @@ def dev(environment: Mapping[str, str]) -> int:
     return code
 
 
-def prod(environment: Mapping[str, str]) -> int:
-    """Start the production stack in the background and wait until it is healthy."""
-    compose = Compose("prod")
-    port = _prepare(compose, environment, "prod")
-    renew_password(compose)
-    if compose.run("build"):
-        raise ToolError("The image could not be built, the lines above say why. Nothing was replaced.")
-    # Before anything is replaced: would the new image start with these settings?
-    compose.read("run", "--rm", "--no-TTY", "secrets")
-    if compose.run("run", "--rm", "--no-deps", "--no-TTY", "rqworker", "python", "-m", "src.kit.production"):
-        raise ToolError("Fix that and run `make prod` again. Nothing was replaced.")
-    override = _production_override(compose)
-    up = compose.start("up", "--detach", "--wait", "--remove-orphans", override=override)
-    if _wait(compose, up):
-        _explain_failure(compose)
-    say(ready.urls(port))
-    say("`make -s api-key` prints its API key, `make logs` shows its log, `make down` stops it.")
-    return 0
+def prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
+    """Make sure that nothing is in the way of a stack; return its port.
 
-
-def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> int:
+    Raises:
+        ToolError: something is.
+    """
     port = ports.api_port(environment)
     stack = compose.environment["COMPOSE_PROJECT_NAME"]
     if is_deployed(stack):
@@ -152,7 +140,9 @@ def _prepare(compose: Compose, environment: Mapping[str, str], target: str) -> i
         say("The production stack runs here: stopping it first. Its data stays.")
         compose.run("down", "--remove-orphans")
         running = ""
-    if not running and not compose.read("ps", "--quiet", "fastapi"):  # a container that restarts has the port
+    # A container that restarts has the port.
+    with_port = ("fastapi", "edge") if target == "prod" else ("fastapi",)
+    if not running and not compose.read("ps", "--quiet", *with_port):
         port = clones.api_port(environment, target)
         compose.environment["API_PORT"] = str(port)
     return port
@@ -165,86 +155,55 @@ def is_deployed(stack: str) -> bool:
 
 def start_again(compose: Compose) -> None:
     """Start what was stopped of the production stack, as it was, and wait until it is healthy."""
-    options = ("--detach", "--wait", "--no-build", "--no-recreate")
-    if _wait(compose, compose.start("up", *options, override=_production_override(compose))):
-        _explain_failure(compose)
+    if compose.run("up", "--detach", "--wait", "--no-build", "--no-recreate"):
+        raise ToolError("The stack did not become healthy; the lines above say what.")
+
+
+def ask(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of `docker`, and read what it prints."""
+    return subprocess.run(["docker", *arguments], capture_output=True, encoding="utf-8", check=False)
 
 
 def listing(*arguments: str) -> list[str]:
     """The words that a command of `docker` prints; none if it fails."""
-    return subprocess.run(
-        ["docker", *arguments], capture_output=True, encoding="utf-8", check=False
-    ).stdout.split()
+    return ask(*arguments).stdout.split()
+
+
+def image_id(name: str) -> str:
+    """The id of an image; empty if there is none of this name."""
+    return "".join(listing("image", "inspect", "--format", "{{.Id}}", name))
 
 
 def secrets_of(service: Mapping[str, Any]) -> list[str]:
-    """The names of the secrets that a service can read: all of them, or its own password."""
+    """The names of the secrets that a service can read: all, those of workers, or its own password."""
     for mount in service.get("volumes", ()):
         if mount["target"] == "/run/secrets":
             owner = mount["source"].removeprefix("secrets-")
-            return secret_files.names(project.SECRETS) if owner == "app" else [f"{owner}_password"]
+            if owner not in ("app", "worker"):
+                return [f"{owner}_password"]
+            names = secret_files.names(project.SECRETS)
+            return [name for name in names if owner == "app" or name != secret_files.API_KEYS]
     return []
 
 
-def _production_override(compose: Compose) -> dict[str, Any]:
-    """What `up` needs beside the files, because it replaces containers."""
-    services = compose.config()["services"]
-    # Compose does not look into the secrets: with this, the containers of a changed one are replaced.
+def secret_labels(services: Mapping[str, Any]) -> dict[str, Any]:
+    """What has Compose replace the containers of a changed secret: it does not look into the files itself."""
     digests = {name: secret_files.digest(project.SECRETS, secrets_of(services[name])) for name in services}
-    override: dict[str, Any] = {name: {"labels": {"secrets": digest}} for name, digest in digests.items()}
-    # If the migration fails, the old API goes on.
-    override["fastapi"]["depends_on"] = {"migrate": {"condition": "service_completed_successfully"}}
-    return {"services": override}
+    return {name: {"labels": {"secrets": digest}} for name, digest in digests.items()}
 
 
-def renew_password(compose: Compose) -> None:
-    """Give the database its password where the file is new: the volume outlives the old one."""
-    if not project.NEW_PASSWORD.exists():
-        return
-    volume = compose.config()["volumes"]["postgres"]["name"]
-    if listing("volume", "inspect", "--format", "{{.Name}}", volume):
-        say("The database of an earlier secrets/ is still there: giving it the new password.")
-        if compose.run("up", "--detach", "--wait", "--quiet-pull", "postgres"):
-            raise ToolError("The database did not start; the lines above say why.")
-        password = (project.SECRETS / secret_files.POSTGRES).read_text("ascii").rstrip("\n")
-        # Postgres logs statements that fail, this one must not be.
-        statement = f"SET log_min_error_statement = panic;\nALTER ROLE app PASSWORD '{password}';\n"
-        psql = ("exec", "-T", "postgres", "psql", "-U", "app", "-d", "app", "-v", "ON_ERROR_STOP=1")
-        if not compose.read(*psql, stdin=statement):
-            raise ToolError("The database did not accept the new password; the lines above say why.")
-    project.NEW_PASSWORD.unlink()
+def start_others(compose: Compose, without: Set[str]) -> None:
+    """Start all services but these, and replace those of them that have changed.
+
+    Raises:
+        ToolError: one of them does not start.
+    """
+    services = {name: each for name, each in compose.config()["services"].items() if name not in without}
+    options = ("up", "--detach", "--no-build", "--remove-orphans", *sorted(services))
+    if compose.start(*options, override={"services": secret_labels(services)}).wait():
+        raise ToolError("Not everything could be started, the lines above say why.")
 
 
-def _wait(compose: Compose, up: "subprocess.Popen[str]") -> int:
-    """Wait for `up --wait`, which by itself would wait forever for a container that keeps ending."""
-    while True:
-        try:
-            return up.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            restarting = compose.read("ps", "--all", "--quiet", "--status", "restarting").split()
-            counts = listing("inspect", "--format", "{{.RestartCount}}", *restarting) if restarting else []
-            if any(int(count) >= _RESTARTS for count in counts):
-                up.terminate()
-                up.wait()
-                return 1
-
-
-def _explain_failure(compose: Compose) -> None:
-    states = [json.loads(line) for line in compose.read("ps", "--all", "--format", "json").splitlines()]
-    broken = {state["Service"]: state for state in states if _is_broken(state)}
-    # Services and replicas with the same problem log the same: each line once.
-    lines: dict[str, None] = {}
-    for service in broken:
-        log = compose.read("logs", "--tail", "15", "--no-log-prefix", service, stderr=subprocess.STDOUT)
-        lines |= dict.fromkeys(log.splitlines())
-    say("\n".join(lines))
-    names = ", ".join(f"{name} ({state['Status']})" for name, state in broken.items()) or "see above"
-    raise ToolError(
-        f"The stack did not become healthy: {names}. Fix it and run `make prod` again; `make down` stops it."
-    )
-
-
-def _is_broken(state: Mapping[str, Any]) -> bool:
-    if state["State"] == "exited":
-        return bool(state["ExitCode"])
-    return state["State"] != "running" or state["Health"] not in ("", "healthy")
+def prune_images(stack: str) -> None:
+    """Remove the images of a Compose project that have no name and no container any more."""
+    listing("image", "prune", "--force", "--filter", f"label=com.docker.compose.project={stack}")

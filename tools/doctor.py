@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from tools import doctor_docker, dotenv, pidfile, ports, project, ready, venv
-from tools.console import Problem, ToolError, say
+from tools.console import Problem, ToolError, has_colors, say
 from tools.doctor_docker import look, numbers, run
 
 _COLOURS = {"FIX": 31, "note": 33, "ok": 32}
@@ -25,7 +25,7 @@ def doctor() -> int:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     signal.signal(signal.SIGALRM, _too_long)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # make doctor | head
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    coloured = has_colors()
     python = str(venv.PYTHON) if venv.PYTHON.exists() else sys.executable
     levels = set()
     checks = {
@@ -120,8 +120,9 @@ def _values() -> Iterator[Problem]:
 def _running() -> Iterator[Problem]:
     """What runs of this clone, or who has its port."""
     values = project.environment()
-    if container := doctor_docker.api():
-        published = container["NetworkSettings"]["Ports"].get("8000/tcp")
+    if container := doctor_docker.container_of("fastapi"):
+        outside = doctor_docker.container_of("edge") or container
+        published = outside["NetworkSettings"]["Ports"].get("8000/tcp")
         values["API_PORT"] = published[0]["HostPort"] if published else ""
         if "ENVIRONMENT=development" in container["Config"]["Env"]:
             yield from look("the container", ["docker", "exec", container["Id"], "python"])

@@ -27,7 +27,7 @@ from src.reload.events import read_events
 stop = threading.Event()
 threading.Timer(3, stop.set).start()
 announce = lambda paths: print(*map(os.path.basename, paths), sep="\\n", flush=True)
-read_events(os.path.realpath("src"), announce, stop)
+read_events(os.path.realpath("src"), announce, stop, lambda path: False)
 """
 
 
@@ -68,10 +68,10 @@ def state() -> Problem:
     return Problem(", ".join(found), level="ok")
 
 
-def api() -> dict[str, Any] | None:
-    """The container of this clone's API, as Docker describes it; None if it does not run."""
+def container_of(name: str) -> dict[str, Any] | None:
+    """A container of a service of this clone, as Docker describes it; None if none runs."""
     label = '{{.ID}} {{.Label "com.docker.compose.project.working_dir"}}'
-    service = "label=com.docker.compose.service=fastapi"
+    service = f"label=com.docker.compose.service={name}"
     if state().level == "ok":
         for line in run("docker", "ps", "--filter", service, "--format", label).stdout.splitlines():
             container, _, folder = line.partition(" ")

@@ -17,7 +17,7 @@ def is_on_docker() -> bool:
     with contextlib.redirect_stdout(sys.stderr):
         chosen = runtime.choose(os.environ)
         project.set_up()
-    return chosen.name == "docker"
+    return chosen == "docker"
 
 
 def in_stack(*modules: list[str]) -> int:
@@ -73,7 +73,6 @@ def in_development(module: Sequence[str]) -> int:
     if (code := in_api(module)) is not None:
         return code
     is_alone = not compose.read("ps", "--quiet")
-    docker.renew_password(compose)
     code = compose.run("run", "--rm", "--build", "--no-TTY", "migrate", "python", "-m", *module)
     if is_alone:
         compose.run("down", "--remove-orphans")

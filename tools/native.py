@@ -32,10 +32,12 @@ def main(target: str) -> int:
 def _run(target: str) -> int:
     environment = native_environment(target)
     port = clones.api_port(environment, target)
+    # The worker and the migration get none.
+    keys = {name: environment.pop(name) for name in [*environment] if name in ("API_KEYS", "API_KEYS_FILE")}
     processes = [
         Process("migrate", _python("alembic", "upgrade", "head"), one_shot=True),
         Process("worker", _python("src.rq_worker")),
-        Process("api", _api_command(target, environment, port)),
+        Process("api", _api_command(target, environment, port), variables=keys),
     ]
     noted = ["ENVIRONMENT"]
     if not environment.get("REDIS_URL"):

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import IO, Any
 
 from tools.console import ToolError
 from tools.project import DATA
@@ -17,6 +18,18 @@ _SETTINGS = DATA / "native.json"
 
 
 @contextmanager
+def only_one_deployment() -> Iterator[None]:
+    """Keep other commands that replace production from doing so at the same time.
+
+    Raises:
+        ToolError: one of them does it now.
+    """
+    with (DATA / "deployment.lock").open("ab") as file:
+        _lock(file, "Another deployment is under way here: wait for its end, and try again.")
+        yield
+
+
+@contextmanager
 def only_one() -> Iterator[None]:
     """Register this process as the only one that runs the native stack.
 
@@ -24,14 +37,19 @@ def only_one() -> Iterator[None]:
         ToolError: another process already does.
     """
     with _PID_FILE.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ToolError("The stack already runs here: stop it with `make down`.") from None
+        _lock(file, "The stack already runs here: stop it with `make down`.")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _lock(file: IO[Any], problem: str) -> None:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ToolError(problem) from None
 
 
 def running_pid() -> int | None:

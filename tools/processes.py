@@ -40,6 +40,7 @@ class Process:
         last: is stopped after the others have ended, because they need it.
         log: a file for its output, which is shown only if it fails.
         cwd: working directory, if it differs from that of the others.
+        variables: what its environment has besides.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Process:
     last: bool = False
     log: Path | None = None
     cwd: Path | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
     running: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
 
 
@@ -102,7 +104,7 @@ class ProcessManager:
         process.running = subprocess.Popen(
             process.command,
             cwd=process.cwd or self._cwd,
-            env=self._environment,
+            env=self._environment | {**process.variables},
             stdin=subprocess.DEVNULL,
             stdout=process.log.open("ab") if process.log else subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,8 +11,6 @@ DATA = ROOT / "data"
 LOGS = ROOT / "logs"
 ENV_FILE = ROOT / ".env"
 SECRETS = ROOT / "secrets"
-# Exists from the moment the database's password is made until the database has been given it.
-NEW_PASSWORD = DATA / "new-password"
 
 
 def set_up() -> None:
@@ -23,8 +21,6 @@ def set_up() -> None:
         say("Created .env from .env.example.")
     if made := secret_files.create_missing(SECRETS):
         say(f"Created random secrets in secrets/: {', '.join(made)}.")
-        if secret_files.POSTGRES in made:
-            NEW_PASSWORD.touch()
 
 
 def environment(**overrides: str) -> dict[str, str]:

@@ -11,9 +11,9 @@ from tools.console import say
 _HINT_AFTER = 60.0
 
 
-def urls(port: int) -> str:
+def urls(port: int, site: str | None = None) -> str:
     """The lines with the URLs."""
-    base = f"http://localhost:{port}"
+    base = f"https://{site}" if site else f"http://localhost:{port}"
     return f"Ready.\n  Page   {base}/\n  Docs   {base}/docs\n  Health {base}/health/ready"
 
 

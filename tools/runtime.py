@@ -4,38 +4,32 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from tools.console import ToolError, say
 
 
-class Runtime(NamedTuple):
-    """Where the processes run, and why."""
-
-    name: Literal["docker", "native"]
-    reason: str
-
-
-def choose(environment: Mapping[str, str]) -> Runtime:
+def choose(environment: Mapping[str, str]) -> Literal["docker", "native"]:
     """Choose the runtime that RUNTIME names, else Docker if a daemon answers; print the choice."""
     wanted = environment.get("RUNTIME", "").strip().lower()
     if wanted not in ("", "docker", "native"):
         raise ToolError(f"RUNTIME={wanted} is unknown: RUNTIME=docker, RUNTIME=native, or leave it out.")
+    chosen: Literal["docker", "native"] = "native"
     if wanted == "native":
-        runtime = Runtime("native", "RUNTIME=native asks for it")
+        reason = "RUNTIME=native asks for it"
     elif problem := docker_problem():
         if wanted == "docker":
             raise ToolError(f"RUNTIME=docker is not possible: {problem}. Fix that, or use RUNTIME=native.")
-        runtime = Runtime("native", f"{problem}; RUNTIME=docker insists on one")
+        reason = f"{problem}; RUNTIME=docker insists on one"
     else:
-        because = (
-            "RUNTIME=docker asks for it" if wanted else "a Docker daemon answers; RUNTIME=native does without"
-        )
-        runtime = Runtime("docker", because)
-    if runtime.name == "native":
-        refuse_windows(f"Native processes ({runtime.reason.partition(';')[0]})", "start Docker Desktop")
-    say(f"Runtime: {runtime.name} ({runtime.reason}).")
-    return runtime
+        chosen = "docker"
+        reason = "a Docker daemon answers; RUNTIME=native does without"
+        if wanted:
+            reason = "RUNTIME=docker asks for it"
+    if chosen == "native":
+        refuse_windows(f"Native processes ({reason.partition(';')[0]})", "start Docker Desktop")
+    say(f"Runtime: {chosen} ({reason}).")
+    return chosen
 
 
 def refuse_windows(what: str, instead: str) -> None:

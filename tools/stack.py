@@ -13,8 +13,10 @@ from tools import (
     backup,
     docker,
     doctor,
+    images,
     inside,
     pidfile,
+    production,
     project,
     prompts,
     runtime,
@@ -35,7 +37,7 @@ def _start(target: str, on_docker: Callable[[dict[str, str]], int]) -> int:
     project.set_up()
     if target == "dev" and has_colors() and not project.environment().get("LOG_FORMAT"):
         os.environ |= {"LOG_FORMAT": "color", "UVICORN_USE_COLORS": "1"}
-    if chosen.name == "native":
+    if chosen == "native":
         command = [str(venv.ensure()), "-m", "tools.native", target]
         # This process becomes the process manager, so that nothing is between that and the terminal.
         os.execv(command[0], command)  # noqa: S606
@@ -136,13 +138,17 @@ def test_all() -> int:
 
 
 def check() -> int:
-    """Check format, lint, types and the direction of imports; all of them, also after a failure."""
-    python = venv.ensure()
+    """Check format, lint, types, the direction of imports, and the files for Docker and GitHub; all of them,
+    also after a failure.
+    """
+    workflows = [str(path) for place in (".github", "*/*/.github") for path in project.ROOT.glob(place)]
     return max(
         _in_venv("ruff", "format", "--check", "."),
         _in_venv("ruff", "check", "."),
         _in_venv("mypy"),
-        _run([str(python.with_name(f"lint-imports{python.suffix}")), "--no-logo", "--no-cache"]),
+        _of_venv("lint-imports", "--no-logo", "--no-cache"),
+        _of_venv("hadolint", "Dockerfile") if sys.platform != "win32" else 0,  # there is none for Windows
+        _of_venv("zizmor", "--offline", "--quiet", *workflows) if workflows else 0,
     )
 
 
@@ -157,6 +163,11 @@ def _in_venv(module: str, *arguments: str) -> int:
     return _run([str(venv.ensure()), "-m", module, *arguments])
 
 
+def _of_venv(program: str, *arguments: str) -> int:
+    python = venv.ensure()
+    return _run([str(python.with_name(f"{program}{python.suffix}")), *arguments])
+
+
 def _run(command: list[str]) -> int:
     return subprocess.run(command, cwd=project.ROOT, check=False).returncode
 
@@ -169,7 +180,13 @@ def new() -> int:
 
 
 def lock() -> int:
-    """Pin the newest allowed versions of all packages."""
+    """Pin the newest allowed versions of all packages, or with ARGS=images the base images."""
+    if given := arguments():
+        if given != ["images"]:
+            raise ToolError(
+                f"ARGS={os.environ['ARGS']} is unknown: ARGS=images, or leave it out for packages."
+            )
+        return images.pin()
     before = _pins()
     venv.pin("--upgrade")
     now = _pins()
@@ -193,11 +210,11 @@ def _pins() -> dict[str, str]:
 
 COMMANDS: dict[str, Callable[[], int]] = {
     "new": new, "update": update.update,
-    "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, swarm.rollback),
+    "deploy": partial(_on_docker, swarm.deploy), "rollback": partial(_on_docker, production.rollback),
     "backup": partial(_on_docker, backup.backup), "restore": partial(_on_docker, backup.restore),
     "backup-check": partial(_on_docker, backup.check),
     "dev": partial(_start, "dev", docker.dev), "debug": debug, "attach": attach,
-    "prod": partial(_start, "prod", docker.prod),
+    "prod": partial(_start, "prod", production.prod),
     "down": down, "logs": logs, "live": live, "doctor": doctor.doctor, "migration": migration,
     "migrate": partial(inside.in_stack, inside.UPGRADE), "db-reset": db_reset,
     "schedule": partial(inside.in_stack, ["src.kit.queue.upcoming"]),

@@ -5,14 +5,15 @@ import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from tools import docker, ports, project
 from tools.console import ToolError, say
+from tools.containers import OURS
 from tools.docker import Compose
+from tools.probe import proven
 from tools.swarm_file import for_swarm
-
-OURS = ("fastapi", "rqworker")
-"""The services that go back to an earlier version; `migrate` only goes forward."""
 
 _PREVIOUS = "previous-image"
 _PATIENCE = 300
@@ -45,10 +46,15 @@ def deploy() -> int:
         _require_data_node(nodes)
     version = _build(compose, image)
     before = _running(config["name"])
-    say(f"Sending {version}: each container is replaced when the next one is healthy.")
-    _send(compose, config, version, before)
-    _require_version(config["name"], version, before)
-    say(f"{config['name']} runs {version}; `docker stack services {config['name']}` shows it.")
+    say(
+        f"Sending {version}: each container is replaced when the next one is healthy; "
+        f"`docker stack services {config['name']}` shows it."
+    )
+    with proven(
+        version, ports.api_port(compose.environment) if before else None, partial(_go_back, config["name"])
+    ):
+        _send(compose, config, version, before)
+        _require_version(config["name"], version, before)
     return 0
 
 
@@ -68,12 +74,12 @@ def rollback() -> int:
         raise ToolError(
             f"{current} is the first version here: check out the one that you want and `make deploy`."
         )
-    say(f"Going back to {version}.")
+    say(f"Going back to {version}. The database and the settings stay as they are.")
     options = ["--quiet", "--with-registry-auth", "--image", version, "--label-add", f"{_PREVIOUS}={current}"]
-    for service in OURS:
-        _wait_for(stack, ["docker", "service", "update", *options, f"{stack}_{service}"])
-    _require_version(stack, version, before)
-    say(f"{stack} runs {version} again. The database and the settings stay as they are.")
+    with proven(version, ports.api_port(project.environment()), partial(_go_back, stack)):
+        for service in OURS:
+            _wait_for(stack, ["docker", "service", "update", *options, f"{stack}_{service}"])
+        _require_version(stack, version, before)
     return 0
 
 
@@ -201,17 +207,20 @@ def _require_version(stack: str, version: str, before: Mapping[str, Any]) -> Non
     if not broken:
         return
     _explain(stack, broken)
-    for service in OURS:
-        if before and service not in broken:
-            _wait_for(stack, ["docker", "service", "rollback", "--quiet", f"{stack}_{service}"])
+    if before:
+        _go_back(stack, [service for service in OURS if service not in broken])
     raise ToolError(f"{version} did not become healthy: {', '.join(broken)}. What ran before keeps running.")
+
+
+def _go_back(stack: str, services: Sequence[str] = OURS) -> None:
+    for service in services:
+        _wait_for(stack, ["docker", "service", "rollback", "--quiet", f"{stack}_{service}"])
 
 
 def _running(stack: str) -> dict[str, Any]:
     """What the swarm knows about our services by name; empty if the stack does not run."""
     names = [f"{stack}_{service}" for service in OURS]
-    command = ["docker", "service", "inspect", *names]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    result = docker.ask("service", "inspect", *names)
     return dict(zip(OURS, json.loads(result.stdout), strict=True)) if result.returncode == 0 else {}
 
 
@@ -232,7 +241,7 @@ def _explain(stack: str, names: Sequence[str]) -> None:
 
 
 def _docker(*arguments: str) -> str:
-    result = subprocess.run(["docker", *arguments], capture_output=True, encoding="utf-8", check=False)
+    result = docker.ask(*arguments)
     if result.returncode:
         raise ToolError(f"docker {' '.join(arguments)} failed: {result.stderr.strip()}")
     return result.stdout.strip()

@@ -33,7 +33,8 @@ def for_swarm(
             service.pop(key, None)
         for port in service.get("ports", ()):
             port.pop("host_ip", None)  # Swarm publishes on all addresses
-            port["published"] = int(port["published"])
+            # Not through the routing mesh, which hides the addresses of the clients.
+            port |= {"published": int(port["published"]), "mode": "host"}
         deploy, mounts = service.setdefault("deploy", {}), service.get("volumes", [])
         deploy.setdefault("labels", {}).update(labels.get(name, {}))
         limits = deploy.get("resources", {}).get("limits", {})

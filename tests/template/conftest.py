@@ -35,7 +35,7 @@ def clone(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runn
     """A fresh clone in a folder with spaces in its name; nothing runs yet."""
     folder = tmp_path_factory.mktemp("clone") / "a new repository"
     copy_repository(folder)
-    running = Running(folder, "docker", APP_IMAGE=image)
+    running = Running(folder, "docker", APP_IMAGE=image, CANARY_SECONDS="2")
     yield running
     running.stop()
 

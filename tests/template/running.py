@@ -13,6 +13,8 @@ import httpx2
 
 from src.reload.fingerprint import fingerprint
 from tests.conftest import wait_until
+from tests.kit.processes import start
+from tests.kit.repository import replace
 from tools.ports import free_port
 
 LONGEST = 900
@@ -20,9 +22,10 @@ LONGEST = 900
 
 # What a shell of the person who runs the tests may hold, and a stack under test must not see.
 FOREIGN = (
-    "ALLOWED_HOSTS", "API_PORT", "API_REPLICAS", "APP_IMAGE", "GUNICORN_CONFIG", "API_KEYS", "API_KEYS_FILE",
+    "ALLOWED_HOSTS", "API_BIND", "API_PORT", "API_REPLICAS", "APP_IMAGE", "GUNICORN_CONFIG", "API_KEYS",
+    "API_KEYS_FILE",
     "DATABASE_PASSWORD", "DATABASE_URL", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "REDIS_PASSWORD", "REDIS_URL",
-    "RUNTIME", "SERVER", "VIRTUAL_ENV", "WORKER_REPLICAS",
+    "RUNTIME", "SERVER", "SITE", "VIRTUAL_ENV", "WORKER_REPLICAS",
 )  # fmt: skip
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in FOREIGN} | {
     f"GIT_{role}_{what}": value
@@ -93,11 +96,11 @@ class Running:
     def start(self, target: str, ready: str = "", **variables: str) -> None:
         """Start `make target` in the foreground, like in a terminal, and wait until it has printed a text."""
         before = len(self.output())
-        with self.log.open("ab") as log:
-            self.foreground = subprocess.Popen(
-                [*self.command, target], cwd=self.folder, env=ENVIRONMENT | self.environment | variables,
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        self.foreground = start(
+            [*self.command, target], self.log, cwd=self.folder,
+            env=ENVIRONMENT | self.environment | variables,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         self.wait_for_line(ready, 300, before)
 
     def interrupt(self) -> int:
@@ -191,10 +194,3 @@ def edit(path: Path, addition: str) -> str:
     before = path.read_text("utf-8")
     replace(path, before + addition)
     return before
-
-
-def replace(path: Path, text: str) -> None:
-    """Save as many editors do: write another file, then rename it."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(text, "utf-8")
-    scratch.replace(path)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import psutil
 
 from tests.conftest import wait_until
+from tests.kit.repository import replace
 from tests.template.hand_overs import HandOver, read_hand_overs
-from tests.template.running import Running, edit, replace
+from tests.template.running import Running, edit
 
 SAVES = 200
 BROKEN_EVERY = 5
@@ -37,13 +38,11 @@ UPLOAD = [b"half " * 20_000, b"a load " * 20_000]
 
 
 class Usage(NamedTuple):
-    """What the stack's processes take."""
+    """What the stack's processes take; open files and memory, in bytes, are those of the two supervisors."""
 
     processes: int
     descriptors: int
-    """Of the two supervisors."""
     memory: int
-    """Of the two supervisors, in bytes."""
 
 
 class Began(NamedTuple):

@@ -17,7 +17,9 @@ from tests.kit.compose_files import (
     PROD,
     PRODUCTION_LIKE,
     PROJECT,
+    TLS,
     command,
+    content_of,
     render,
     services,
 )  # fmt: skip
@@ -27,7 +29,7 @@ OURS = "fastapi rqworker migrate"
 DATA = "redis postgres"
 LASTING = f"fastapi rqworker {DATA}"
 EVERY = f"{OURS} {DATA}"
-CLOSED = f"{EVERY} backup"
+CLOSED = f"{EVERY} backup edge"
 ORDER = (
     "<<", "image", "build", "develop", "entrypoint", "command", "init", "user", "environment", "secrets",
     "volumes", "ports", "networks", "network_mode", "depends_on", "healthcheck", "stop_grace_period",
@@ -60,6 +62,9 @@ TABLE: list[tuple[str, str, str, object]] = [
     ("development", "rqworker", "environment.RQ_WORKER_AUTORELOAD", "true"),
     ("production", "rqworker", "environment.RQ_WORKER_AUTORELOAD", "false"),
     (IMAGE, "fastapi migrate", "environment.RQ_WORKER_AUTORELOAD", None),
+    (IMAGE, "fastapi", "environment.API_KEYS_FILE", "/run/secrets/api_keys"),
+    (ANY, "rqworker migrate", "environment.API_KEYS_FILE", None),
+    (ANY, OURS, "environment.WORKER_STOP_GRACE_PERIOD", "330s"),  # `make prod` asks the API
     ("development", "fastapi", "environment.API_KEYS_FILE", ""),  # development asks for no key
     ("development", OURS, "environment.PYTHONDONTWRITEBYTECODE", "1"),
     ("development", "fastapi", "init", False),  # uvicorn's reloader is process 1
@@ -68,6 +73,8 @@ TABLE: list[tuple[str, str, str, object]] = [
     (ANY, f"rqworker migrate {DATA}", "ports", None),
     (ANY, "fastapi rqworker", "networks", {"data": None, "default": None}),
     (ANY, f"migrate {DATA}", "networks", {"data": None}),
+    ("production", "fastapi", "ports", None),
+    ("production", "fastapi", "environment.TRUSTED_PROXY", "edge"),
     ("production", "rqworker", "deploy.replicas", 3),
     ("production", "backup", "deploy.replicas", 0),  # until BACKUP_EVERY is set
     ("production", "backup", "networks", {"data": None}),
@@ -80,10 +87,18 @@ TABLE: list[tuple[str, str, str, object]] = [
     ("production", CLOSED, "deploy.resources.limits.memory", SOME),
     ("production", CLOSED, "deploy.resources.limits.pids", SOME),
     ("production", CLOSED, "cap_drop", ["ALL"]),
+    ("production", f"{EVERY} backup", "cap_add", None),
+    (
+        "production",
+        "edge",
+        "cap_add",
+        ["NET_BIND_SERVICE"],
+    ),  # or the program of the official image can't start
+    ("production", "edge", "networks", {"default": None}),
     ("production", CLOSED, "security_opt", ["no-new-privileges:true"]),
     ("production", CLOSED, "read_only", True),
     ("production", CLOSED, "init", True),
-    ("production", f"backup {DATA}", "user", SOME),
+    ("production", f"backup edge {DATA}", "user", SOME),
     # Swarm: ours are replaced when the next one is healthy, and the data stays on its node.
     ("production", "fastapi rqworker", "deploy.update_config.order", "start-first"),
     ("production", "fastapi rqworker", "deploy.update_config.failure_action", "rollback"),
@@ -105,12 +120,7 @@ def test_every_service_has_what_the_table_says(forms: str, names: str, key: str,
             assert right, f"{form}: {name} has {key} {value!r}"
 
 
-def content_of(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-    return content
-
-
-@pytest.mark.parametrize("path", [BASE, DEV, PROD], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [BASE, DEV, PROD, TLS], ids=lambda path: path.name)
 def test_no_name_is_fixed_and_the_keys_have_one_order(path: Path) -> None:
     content = content_of(path)
     assert not {"version", "name"} & {*content}
@@ -152,14 +162,15 @@ def test_every_form_has_the_five_services_and_each_can_read_the_secrets_that_it_
                 found[name] = (mount["source"], mount["read_only"])
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or (key.endswith("_FILE") and value.startswith("/run/secrets/")), key
-    expected = dict.fromkeys(OURS.split(), ("secrets-app", True)) | {
-        name: (f"secrets-{name}", True) for name in DATA.split()
+    expected = {name: (f"secrets-{name}", True) for name in DATA.split()} | {
+        "fastapi": ("secrets-app", True),
+        **dict.fromkeys(("rqworker", "migrate"), ("secrets-worker", True)),
     }
     if form == "production":
         expected["backup"] = ("secrets-postgres", True)
     assert found == expected
     maker = rendered.pop("secrets")
-    assert rendered.keys() == found.keys()
+    assert rendered.keys() - {"edge"} == found.keys()
     assert (maker["network_mode"], maker["cap_drop"], maker["read_only"]) == ("none", ["ALL"], True)
     assert {mount["source"] for mount in maker["volumes"]} == {
         str(ROOT / "secrets"), *(source for source, _ in found.values())
@@ -175,7 +186,10 @@ def test_the_api_publishes_one_port_on_this_machine_that_can_be_moved_and_the_da
         ("127.0.0.1", "8000", {}),
         ("0.0.0.0", "8123", {"API_PORT": "8123", "API_BIND": "0.0.0.0"}),  # noqa: S104
     ):
-        (published,) = render(form, **variables)["services"]["fastapi"]["ports"]
+        outside = "edge" if form == "production" else "fastapi"
+        rendered = render(form, **variables)["services"]
+        assert [name for name, service in rendered.items() if service.get("ports")] == [outside]
+        (published,) = rendered[outside]["ports"]
         assert (published["host_ip"], published["published"], published["target"]) == (address, port, 8000)
     assert render(form)["networks"]["data"]["internal"]
 
@@ -220,24 +234,9 @@ def test_production_runs_the_code_of_the_image_and_never_reloads(form: str) -> N
     assert rendered["fastapi"]["command"] == ["gunicorn", "-c", "other.conf.py"]
     for name in OURS.split():
         mounts = {(mount["type"], mount["target"]) for mount in rendered[name].get("volumes", [])}
-        writable = {("tmpfs", "/tmp")} if form == "production" else set()  # noqa: S108
+        writable = {("tmpfs", "/tmp"), ("volume", "/var/tmp")} if form == "production" else set()  # noqa: S108
         assert mounts == writable | {("volume", "/run/secrets")}, name
+        assert all(
+            "size" in mount["tmpfs"] for mount in rendered[name]["volumes"] if mount["type"] == "tmpfs"
+        )
         assert "reload" not in shlex.join(rendered[name]["command"])
-
-
-def test_more_cores_are_for_the_api_and_the_database() -> None:
-    rendered = render("production", CPU_LIMIT="6")["services"]
-    cores = {name: rendered[name]["deploy"]["resources"]["limits"]["cpus"] for name in EVERY.split()}
-    assert {name for name, limit in cores.items() if limit == 6} == {"fastapi", "postgres"}
-
-
-def test_redis_can_have_more_memory() -> None:
-    for variables, expected in (({}, "512"), ({"REDIS_MEMORY": "3g"}, "3072")):
-        limits = render("production", **variables)["services"]["redis"]["deploy"]["resources"]["limits"]
-        assert limits["memory"] == str(int(expected) * 2**20)
-
-
-def test_backups_run_if_their_time_is_set() -> None:
-    service = render("production", BACKUP_EVERY="24h", BACKUP_KEEP="30")["services"]["backup"]
-    assert service["deploy"]["replicas"] == 1
-    assert (service["environment"]["BACKUP_EVERY"], service["environment"]["BACKUP_KEEP"]) == ("24h", "30")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.kit.repository import add_environment
 from tests.template.running import attempt, refused, run
 from tests.template.service import NAME, SLUG, clone, commit, make_new
@@ -82,6 +83,13 @@ def test_what_remains_to_own_is_small(made: Path) -> None:
     assert not {path.name for path in (made / "tests").iterdir()} & {"sales", "template"}
     workflow = (made / ".github" / "workflows" / "ci.yml").read_text()
     assert ("make check" in workflow, "make test" in workflow) == (True, True)
+
+
+def test_a_service_has_the_actions_of_the_template_by_commit(made: Path) -> None:
+    workflows = [(folder / ".github" / "workflows" / "ci.yml").read_text() for folder in (made, ROOT)]
+    ours, theirs = (re.findall(r"uses: (\S+@[0-9a-f]{40}  # v.*)", workflow) for workflow in workflows)
+    assert ours == theirs
+    assert len(ours) == workflows[0].count("uses:") > 0
 
 
 def test_no_link_and_no_command_leads_to_what_has_left(made: Path) -> None:

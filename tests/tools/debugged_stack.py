@@ -1,12 +1,12 @@
 """A stack that runs in a terminal, and whose code stops at breakpoints."""
 
-import http.client
-import json
 import os
 import shlex
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import httpx2
 
 from tests.kit import paused_feature
 from tests.kit.repository import copy_repository, share_environment
@@ -47,11 +47,9 @@ class Development:
         paused_feature.save(self.folder, version, is_stopping=self._is_stopping)
 
     def fetch(self, path: str, method: str = "GET") -> Any:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path)
-        response = connection.getresponse()
-        assert response.status == 200, response.read()
-        return json.load(response)
+        response = httpx2.request(method, f"http://127.0.0.1:{self.port}{path}", timeout=60)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def ask(self, path: str) -> "Future[Any]":
         """Fetch in the background."""

@@ -1,16 +1,16 @@
 """A stack without Docker, as `make` starts it."""
 
-import http.client
-import json
 import os
 import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 
 from tests.conftest import wait_until
+from tests.kit.processes import start
 from tools.ports import free_port
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "RUNTIME", "SERVER")
@@ -25,11 +25,10 @@ class Stack:
         for name in ("REDIS_URL", "REDIS_PASSWORD", "DATABASE_URL", "DATABASE_PASSWORD"):
             environment.pop(name, None)
         environment |= variables
-        self.make = subprocess.Popen(
-            ["make", target, "RUNTIME=native", f"API_PORT={self.port}"],
-            cwd=tree, env=environment, stdout=log.open("wb"), stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        command = ["make", target, "RUNTIME=native", f"API_PORT={self.port}"]
+        self.make = start(
+            command, log, cwd=tree, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
         self.seen: dict[int, psutil.Process] = {}
 
     def output(self) -> str:
@@ -63,10 +62,9 @@ class Stack:
     def get(self, path: str) -> Any:
         """The JSON that a path answers, None if there is no answer."""
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-            connection.request("GET", path, headers={"X-API-Key": self.key})
-            return json.load(connection.getresponse())
-        except (http.client.HTTPException, OSError):
+            url = f"http://127.0.0.1:{self.port}{path}"
+            return httpx2.get(url, headers={"X-API-Key": self.key}, timeout=15).json()
+        except httpx2.TransportError:
             return None
 
     def codes(self) -> set[str]:

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml  # type: ignore[import-untyped]
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import make_url
 
-from tests.conftest import ROOT, wait_until
+from tests.conftest import wait_until
+from tests.kit.compose_files import PROD, content_of
 from tests.kit.postgres_server import find_postgres
+from tests.kit.processes import start
 from tools import backup
 from tools.console import ToolError
 
-SERVICE = yaml.safe_load((ROOT / "docker-compose.prod.yml").read_text())["services"]["backup"]
+SERVICE = content_of(PROD)["services"]["backup"]
 COMMAND: list[str] = [part.replace("$$", "$") for part in SERVICE["command"]]
-DATABASE = "backed_up"
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +29,25 @@ def environment(postgres_server: str, postgres_template: str) -> Iterator[dict[s
     binaries = find_postgres()
     if not binaries:
         pytest.skip("no programs of Postgres on this machine")
-    engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("CREATE ROLE app SUPERUSER LOGIN PASSWORD 'secret'"))
-        connection.execute(text(f"CREATE DATABASE {DATABASE} TEMPLATE {postgres_template} OWNER app"))
     url = make_url(postgres_server)
-    other = create_engine(url.set(database=DATABASE))
-    with other.begin() as connection:
-        connection.execute(text("CREATE TABLE kept AS SELECT generate_series(1, 123) AS number"))
-    other.dispose()
-    yield os.environ | {
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PGHOST": str(url.host), "PGPORT": str(url.port), "PGUSER": "app", "PGDATABASE": DATABASE,
-    }  # fmt: skip
-    with engine.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {DATABASE} WITH (FORCE)"))
-        connection.execute(text("DROP ROLE app"))
-    engine.dispose()
+    environment = os.environ | {"PGHOST": str(url.host), "PGPORT": str(url.port)}
+    environment["PATH"] = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    run(
+        environment,
+        "createuser -U postgres app && createdb -U postgres -O app app\n"
+        f"pg_dump -U postgres --no-owner {postgres_template} | psql -q -U app -d app\n"
+        "psql -q -U app -c 'CREATE TABLE kept AS SELECT generate_series(1, 123) AS number'\n"
+        "psql -q -U postgres -d app -c 'CREATE EXTENSION pg_stat_statements'",  # only a superuser can
+    )
+    yield environment | {"PGUSER": "app", "PGDATABASE": "app"}
+    run(environment, "dropdb -U postgres --force app && dropuser -U postgres app")
+
+
+def run(environment: dict[str, str], script: str, content: bytes = b"") -> bytes:
+    """What a script prints; it has to succeed."""
+    done = subprocess.run(["bash", "-c", script], env=environment, input=content, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
 
 
 class Timer:
@@ -60,8 +62,7 @@ class Timer:
         for name, value in own.items():
             command = [part.replace(name, value) for part in command]
         environment = environment | {"BACKUP_KEEP": "7"} | variables
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.process = start(command, self.log, env=environment)
 
     def logged(self, pattern: str) -> list[str]:
         return re.findall(pattern, self.log.read_text(), re.MULTILINE)
@@ -144,19 +145,28 @@ def test_the_check_reads_the_same_times() -> None:
             backup._duration(wrong)
 
 
-def check(environment: dict[str, str], content: bytes) -> "subprocess.CompletedProcess[bytes]":
-    command = ["bash", "-c", backup._CHECK]
-    return subprocess.run(command, env=environment, input=content, capture_output=True, check=False)
-
-
 def test_the_check_counts_the_rows_of_a_backup_and_leaves_nothing_behind(
     environment: dict[str, str],
 ) -> None:
-    command = ["pg_dump", "--format", "custom"]
-    dump = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    done = check(environment, dump)
-    assert done.returncode == 0, done.stderr
-    assert {"kept: 123", "alembic_version: 1"} <= {*done.stdout.decode().splitlines()}
-    assert check(environment, dump[: len(dump) // 2]).returncode != 0
-    listed = subprocess.run(["psql", "-Atl"], env=environment, capture_output=True, check=True).stdout
-    assert b"backup_check" not in listed
+    dump = run(environment, "pg_dump --format custom")
+    counted = run(environment, backup._FUNCTIONS + backup._CHECK, dump).decode().splitlines()
+    assert {"kept: 123", "alembic_version: 1"} <= {*counted}
+    with pytest.raises(AssertionError):
+        run(environment, backup._FUNCTIONS + backup._CHECK, dump[: len(dump) // 2])
+    assert b"backup_check" not in run(environment, "psql -Atl")
+
+
+@pytest.mark.parametrize("right", ["NOSUPERUSER", "SUPERUSER"])
+def test_restoring_needs_no_superuser_and_leaves_what_only_that_can_make(
+    environment: dict[str, str], right: str
+) -> None:
+    """In the volume of an earlier version, `app` is the superuser."""
+    dump = run(environment, backup._DUMP)
+    run(environment, f"psql -q -U postgres -c 'ALTER ROLE app {right}' -c 'DELETE FROM kept'")
+    with pytest.raises(AssertionError):
+        run(environment, backup._FUNCTIONS + backup._RESTORE, dump[: len(dump) // 2])
+    assert run(environment, "psql -Atc 'SELECT count(*) FROM kept'").strip() == b"0"
+    run(environment, backup._FUNCTIONS + backup._RESTORE, dump)
+    assert run(environment, "psql -Atc 'SELECT count(*) FROM kept'").strip() == b"123"
+    assert b"pg_stat_statements" in run(environment, "psql -Atc 'SELECT extname FROM pg_extension'")
+    run(environment, "psql -q -U postgres -c 'ALTER ROLE app NOSUPERUSER'")

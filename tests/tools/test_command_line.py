@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.kit.repository import copy_repository
+from tests.kit.repository import copy_repository, share_environment
 from tests.tools.windows import TOOLS, windows
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -134,3 +135,16 @@ def test_an_older_python_gets_a_sentence() -> None:
     done = subprocess.run([TOOLS[0], "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Python 3.11 or newer is needed: install it")
+
+
+def test_make_check_looks_at_the_dockerfile_and_at_every_workflow(tree: Path, run: Run) -> None:
+    share_environment(tree)
+    shutil.rmtree(tree / "src")  # so that mypy has nothing to do
+    (tree / "Dockerfile").write_text("FROM python\nUSER root\n")
+    workflows = [*tree.glob(".github/workflows/*"), *tree.glob("template/*/.github/workflows/*")]
+    for path in workflows:
+        path.write_text(re.sub(r"(uses: actions/checkout)@.*", r"\1@v7", path.read_text()))
+    done = run("check")
+    assert done.returncode
+    assert [rule for rule in ("DL3002", "DL3006") if rule not in done.stdout] == []
+    assert done.stdout.count("error[unpinned-uses]") == len(workflows) > 0

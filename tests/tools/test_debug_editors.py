@@ -12,6 +12,8 @@ from tests.kit.debug_adapter import Editor
 from tests.tools.debugged_stack import LIMIT, Development
 from tools.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def debugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:

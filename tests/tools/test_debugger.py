@@ -15,6 +15,8 @@ from tests.kit import paused_feature
 from tests.kit.production_process import production_environment
 from tests.tools.debugged_stack import LIMIT, Development
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:

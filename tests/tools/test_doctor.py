@@ -15,6 +15,8 @@ import pytest
 from tests.kit.repository import share_environment
 from tests.tools.doctor import Patient, namespace, slow_clock
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Patient:

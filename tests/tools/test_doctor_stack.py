@@ -1,19 +1,19 @@
 """`make doctor` beside a native stack, on which the tests break one thing after the other."""
 
-import json
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
 from tests.conftest import wait_until
+from tests.kit.processes import start
 from tests.kit.redis_server import running_redis
 from tests.kit.repository import share_environment
 from tests.tools.doctor import Patient
@@ -37,20 +37,18 @@ class Stack(Patient):
         url = redis.enter_context(running_redis(folder.parent))
         self.write(".env", f"REDIS_URL={url}\nMIGRATE_ON_RELOAD=false\n")
         command = ["make", "dev", "RUNTIME=native", f"API_PORT={self.port}"]
-        with self.log.open("wb") as log:
-            self.make = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        self.make = start(command, self.log, cwd=folder, start_new_session=True)
         wait_until(lambda: "\nReady.\n" in self.log.read_text(), 90, f"the stack: {self.log}")
 
     def version(self) -> dict[str, Any]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("GET", "/version")
-            version: dict[str, Any] = json.load(connection.getresponse())
-            return version
+        version: dict[str, Any] = self._get("/version").json()
+        return version
 
     def status(self, path: str) -> int:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("GET", path)
-            return connection.getresponse().status
+        return self._get(path).status_code
+
+    def _get(self, path: str) -> httpx2.Response:
+        return httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from tests.kit.production_process import parse_lines
 from tests.kit.repository import add_environment, copy_repository, share_environment
 from tests.tools.native_stack import Stack
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
@@ -100,6 +102,8 @@ def test_production_does_not_reload_and_make_down_stops_it(start: Callable[..., 
     assert "not a deployment" in stack.output()
     for role in ("migrate", "rqworker", "fastapi"):
         assert parse_lines((stack.tree / "logs" / f"{role}.log").read_text())
+    assert stack.child("gunicorn").environ()["API_KEYS_FILE"].endswith("api_keys")
+    assert "API_KEYS_FILE" not in stack.child("src.rq_worker").environ()
     before = stack.codes()
     (stack.tree / "src" / "added.py").write_text("ADDED = True\n")
     with pytest.raises(AssertionError, match="another code"):

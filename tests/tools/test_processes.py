@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.processes import start
 
 PROGRAM = """
 import os, sys
@@ -18,8 +19,8 @@ from tools.processes import Process, ProcessManager
 
 folder = Path(sys.argv[1])
 # Both have a child that they leave behind; the app stops a moment after it was told to.
-store = 'trap "echo stopped; exit" TERM; echo store is up; sleep 300 & wait'
-app = 'trap "sleep 0.2; echo stopped; exit" TERM; sleep 300 & echo app is up; wait; sleep 300'
+store = 'trap "echo store >>stopped; exit" TERM; echo store is up; sleep 300 & wait'
+app = 'trap "sleep 0.2; echo app >>stopped; exit" TERM; sleep 300 & echo app is up; wait; sleep 300'
 processes = [
     Process("store", ["sh", "-c", store], last=True),
     Process("prepare", ["true"], one_shot=True),
@@ -33,11 +34,8 @@ class Run:
     """A supervisor that runs two lasting processes."""
 
     def __init__(self, folder: Path) -> None:
-        self._log = folder / "log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(folder)], cwd=ROOT, stdout=log, stderr=log
-            )
+        self._log, self.stopped = folder / "log", folder / "stopped"
+        self.process = start([sys.executable, "-c", PROGRAM, str(folder)], self._log, cwd=ROOT)
         wait_until(lambda: "app is up" in self.output and "store is up" in self.output, what="both processes")
         self.supervisor = psutil.Process(self.process.pid)
         self.children = wait_until(self._all_children, what="the processes and their children")
@@ -72,7 +70,7 @@ def test_a_signal_stops_all_in_order_and_leaves_nothing_behind(run: Run, number:
     run.process.send_signal(number)
     assert run.wait() == 0
     assert f"Stopping after {number.name}" in run.output
-    assert run.output.index("app     | stopped") < run.output.index("store   | stopped")
+    assert run.stopped.read_text().split() == ["app", "store"]
 
 
 def test_of_one_with_a_log_that_fails_the_last_lines_are_shown(tmp_path: Path) -> None:

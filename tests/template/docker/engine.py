@@ -1,6 +1,7 @@
 """What the engine knows about containers, and what can be done to them."""
 
 import json
+import os
 import subprocess
 from typing import Any
 
@@ -16,6 +17,11 @@ def docker(*arguments: str, may_fail: bool = False) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     assert may_fail or done.returncode == 0, f"docker {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout.strip()
+
+
+def kill_group(pid: int, signal: int) -> None:
+    """Send a signal to the processes of a command that runs in a session of its own."""
+    os.killpg(pid, signal)
 
 
 def children(container: dict[str, Any], parent: int = 0) -> list[int]:

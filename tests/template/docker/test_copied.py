@@ -12,8 +12,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.conftest import ROOT, wait_until
+from tests.kit.repository import replace
 from tests.template.docker.engine import docker
-from tests.template.running import replace, run
+from tests.template.running import run
 from tools.ports import free_port
 from tools.runtime import docker_problem
 
@@ -97,10 +98,10 @@ class Foreign:
     def add(self, form: str, *missing: str) -> None:
         """Copy a file of ours, and delete the services that are missing here."""
         path = self.folder / f"docker-compose.{form}.yml"
-        content: dict[str, Any] = yaml.safe_load((ROOT / path.name).read_text("utf-8"))
-        for service in missing:
-            del content["services"][service]
-        self.write(path.name, yaml.safe_dump(content))
+        content = yaml.compose((ROOT / path.name).read_text("utf-8"))  # with the tags of Compose
+        (services,) = (value for key, value in content.value if key.value == "services")
+        services.value = [pair for pair in services.value if pair[0].value not in missing]
+        self.write(path.name, yaml.serialize(content))
         self.files.append(path)
 
     def compose(self, *arguments: str) -> str:

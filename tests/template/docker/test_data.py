@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.template.docker import engine, sales
+from tests.template.docker.engine import docker
 from tests.template.running import Running
 
 FIRST, FIGURES = sales.generated(3_000, seed=1)
@@ -120,7 +121,29 @@ def test_the_data_outlives_the_containers_and_lost_secrets(production: Running) 
     old = password.read_text("ascii")
     shutil.rmtree(production.folder / "secrets")
     shutil.rmtree(production.folder / "data", ignore_errors=True)
-    assert "giving it the new password" in production.make("prod")
+    production.make("prod")
     assert password.read_text("ascii") != old
     assert sales.shown(production) == before
     production.wait_for_code(workers=3)
+
+
+@pytest.mark.parametrize("right", ["t", "f"])
+def test_a_volume_of_an_earlier_version_works_and_a_backup_moves_its_data_to_a_role_without_its_rights(
+    production: Running, right: str
+) -> None:
+    before, volume = sales.shown(production), f"{production.project}_postgres"
+    production.make("backup")
+    newest = max((production.folder / "backups").glob("*.dump"))
+    production.make("down")
+    docker("volume", "rm", volume)
+    if right == "t":  # the first start of an earlier version, which ends with a port that is none
+        variables = ("-e", "POSTGRES_USER=app", "-e", "POSTGRES_DB=app", "-e", "POSTGRES_PASSWORD=older")
+        options = ("--rm", "--network=none", "--user=postgres", "-v", f"{volume}:/var/lib/postgresql")
+        docker("run", *options, *variables, "postgres:18-alpine", "postgres", "-p", "0", may_fail=True)
+    production.make("prod")
+    production.make("restore", FILE=f"backups/{newest.name}")
+    production.make("backup-check")
+    assert sales.shown(production) == before
+    assert engine.sql(production, "SELECT rolsuper FROM pg_roles WHERE rolname = 'app'") == right
+    log = production.compose("logs", "postgres")
+    assert ("The role app is a superuser, as in earlier versions" in log) == (right == "t")

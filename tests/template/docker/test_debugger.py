@@ -59,8 +59,12 @@ def test_make_attach_shows_the_prompts_of_api_and_worker(debugged: tuple[Running
         editor.close()
     paused_feature.save(running.folder, 3)
     running.wait_for_code(workers=1)
-    assert running.get("/probe/route") == 44
-    running.wait_for_line("is skipped: no terminal is attached")
+
+    def is_skipped() -> bool:
+        assert running.get("/probe/route") == 44
+        return "is skipped: no terminal is attached" in running.output()
+
+    wait_until(is_skipped, 60, "the end of the editors to be noticed")
     terminal = Terminal(["make", "attach"], running.folder, ENVIRONMENT | running.environment)
     terminal.wait_for("Waiting for a breakpoint()")
     started = running.request("POST", "/probe/jobs/10")

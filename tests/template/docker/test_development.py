@@ -9,8 +9,9 @@ import pytest
 
 from src.reload.fingerprint import fingerprint
 from tests.conftest import wait_until
+from tests.kit.repository import replace
 from tests.template.docker import engine
-from tests.template.running import Running, edit, replace
+from tests.template.running import Running, edit
 
 READY = "Ready.\n  Page"
 

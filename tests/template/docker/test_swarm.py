@@ -134,7 +134,14 @@ def load(running: Running) -> Iterator[None]:
 
 
 def test_every_service_runs_and_the_migration_has_ended(stack: Running) -> None:
-    lasting = {"fastapi": "2/2", "rqworker": "3/3", "redis": "1/1", "postgres": "1/1", "backup": "0/0"}
+    lasting = {
+        "fastapi": "2/2",
+        "rqworker": "3/3",
+        "redis": "1/1",
+        "postgres": "1/1",
+        "backup": "0/0",
+        "edge": "1/1",
+    }
     assert replicas(stack) == lasting | {"migrate": "0/1 (1/1 completed)"}
     wait_for_code(stack, code_of(stack))
 
