@@ -16,7 +16,17 @@ import psutil
 from playwright.sync_api import Error as PlaywrightError
 from redis.exceptions import RedisError
 
-from bench import app, measure_api, measure_idle, measure_jobs, measure_page, measure_worker, plan, report
+from bench import (
+    app,
+    measure_api,
+    measure_idle,
+    measure_jobs,
+    measure_page,
+    measure_scale,
+    measure_worker,
+    plan,
+    report,
+)
 from bench.machine import Machine
 from bench.peers import APIS, JOBS, WORKERS
 from bench.production import PICTURE, Production
@@ -30,7 +40,7 @@ from tools.project import ROOT
 EXPECTED = (UnavailableError, OSError, RedisError, psutil.Error, subprocess.SubprocessError)
 """What a peer may do to us: its row says so, and the others go on."""
 
-PARTS = ("reload", "page", "production")
+PARTS = ("reload", "scale", "page", "production")
 
 OLD = 2.0
 """Seconds after which a file's time proves that it is unchanged."""
@@ -126,7 +136,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="bench-") as name:
             directory = Path(name)
             say(
-                "Measuring for up to three quarters of an hour, with QUICK=1 for less than five minutes."
+                "Measuring for a little more than an hour, with QUICK=1 for less than ten minutes."
                 " Keep the machine quiet."
             )
             machine = Machine.here()
@@ -137,12 +147,16 @@ def main() -> int:
                     for path in report.write(results, machine, plan.chosen()):
                         say(f"Wrote {path}")
                     say(report.summary(results))
+                if "scale" in parts:
+                    larger = measure_scale.measure(plan.chosen_scale(), directory, url)
+                    report.write_section(measure_scale.section(larger, plan.chosen_scale(), machine))
+                    say(f"Wrote {report.GUIDE.relative_to(ROOT)}")
                 if "page" in parts:
                     _measure_page(directory / "page", url, machine)
                 if "production" in parts:
                     production = Production(plan.chosen_production(), machine.cores)
                     production.run(url)
-                    report.write_production(production.section(machine))
+                    report.write_section(production.section(machine))
                     for written in (report.GUIDE, PICTURE):
                         say(f"Wrote {written.relative_to(ROOT)}")
     except ToolError as error:
@@ -160,12 +174,12 @@ def _measure_page(folder: Path, url: str, machine: Machine) -> None:
     except (*EXPECTED, PlaywrightError) as error:
         say(f"The page was left out: {error}")
         return
-    report.write_page(section)
+    report.write_section(section)
     say(f"Wrote {report.GUIDE.relative_to(ROOT)}:\n{section}")
 
 
 def _parts() -> tuple[str, ...]:
-    """What to measure: PART=reload, PART=page or PART=production, else all."""
+    """What to measure: the one of `PARTS` that PART names, else all."""
     chosen = os.environ.get("PART", "")
     if chosen not in ("", *PARTS):
         known = ", ".join(f"PART={part}" for part in PARTS)

@@ -1,4 +1,4 @@
-"""The application that everybody runs: 150 modules that import each other, made from nothing."""
+"""The application that everybody runs: 150 modules or more that import each other, made from nothing."""
 
 import shutil
 from pathlib import Path
@@ -12,6 +12,7 @@ import logging
 {imports}
 
 logger = logging.getLogger(__name__)
+VERSION = max([{version}{versions}])
 
 
 def total_{number}(values: list[int]) -> int:
@@ -134,28 +135,30 @@ _MAIN = """from fastapi import FastAPI
 app = FastAPI()
 for module in ({routers}):
     app.include_router(module.router)
+VERSION = V + sum(module.VERSION for module in ({modules}))
 
 
 @app.get("/version")
 def version() -> dict[str, int]:
-    return {{"version": V}}
+    return {{"version": VERSION}}
 """
 
 
-def generate(directory: Path) -> Path:
+def generate(directory: Path, modules: int = MODULES) -> Path:
     """Write the application and the programs that run it into `directory`; return the watched folder."""
     package = directory / "app"
     package.mkdir(parents=True)
-    for number in range(MODULES):
-        (package / f"m{number:03}.py").write_text(_module(number))
-    names = [f"m{number:03}" for number in range(MODULES)]
+    for number in range(modules):
+        save_module(package, number, 0)
+    names = [f"m{number:03}" for number in range(modules)]
     # What changes is imported half-way: who imports everything in each job may be past it when it is saved.
-    first, second = (", ".join(half) for half in (names[: MODULES // 2], names[MODULES // 2 :]))
+    first, second = (", ".join(half) for half in (names[: modules // 2], names[modules // 2 :]))
     imports = f"from app import {first}\nfrom app.version import V\nfrom app import {second}"
     (package / "__init__.py").write_text("")
     (package / "base.py").write_text(_BASE)
     (package / "jobs.py").write_text(_JOB.format(imports=imports))
-    (package / "main.py").write_text(_MAIN.format(imports=imports, routers=", ".join(names[:: len(_KINDS)])))
+    routers = ", ".join(names[:: len(_KINDS)])
+    (package / "main.py").write_text(_MAIN.format(imports=imports, routers=routers, modules=", ".join(names)))
     save(package, 0)
     # taskiq reloads for every file that this does not name, compiled ones included.
     (directory / ".gitignore").write_text("__pycache__/\n")
@@ -169,6 +172,15 @@ def save(package: Path, version: int) -> None:
     (package / "version.py").write_text(f"V = {version}\n" + "#" * (version % 7) + "\n")
 
 
+def save_module(package: Path, number: int, version: int) -> None:
+    """Save new code in one of the modules, with a higher version than before.
+
+    Whatever imports it has this version, too. The application answers with the sum of all.
+    """
+    text = _module(number, version) + "#" * (version % 7) + "\n"
+    (package / f"m{number:03}.py").write_text(text)
+
+
 def plain_tree(directory: Path, files: int) -> None:
     """Write so many small modules, 50 a folder."""
     for number in range(files):
@@ -178,9 +190,33 @@ def plain_tree(directory: Path, files: int) -> None:
         (folder / f"module{number}.py").write_text(f"x = {number}\n" * 20)
 
 
-def _module(number: int) -> str:
+def is_table(number: int) -> bool:
+    """Whether a module has a table of the database."""
+    return _KINDS[number % len(_KINDS)][0] == _TABLE
+
+
+def imported(number: int) -> list[int]:
+    """The modules that one imports: the one before, and others far away; one with a table imports none."""
+    return [] if is_table(number) else sorted({number - 1, number * 4 // 5, number // 3} - {number, -1})
+
+
+def dependents(number: int, modules: int) -> set[int]:
+    """A module, and all of so many modules that import it, directly or not."""
+    found = {number}
+    for other in range(number + 1, modules):
+        if not found.isdisjoint(imported(other)):
+            found.add(other)
+    return found
+
+
+def _module(number: int, version: int) -> str:
     body, imports = _KINDS[number % len(_KINDS)]
-    others = sorted({number // 2, number // 3, number - 1} - {number, -1})
-    imports += "".join(f"\nfrom app.m{other:03} import total_{other}" for other in others)
+    others = imported(number)
+    imports += "".join(
+        f"\nfrom app.m{other:03} import VERSION as VERSION_{other}, total_{other}" for other in others
+    )
+    versions = "".join(f", VERSION_{other}" for other in others)
     calls = "".join(f" + total_{other}(values[1:] and [])" for other in others if other == number // 3)
-    return (_HEAD + body).format(number=number, imports=imports, calls=calls)
+    return (_HEAD + body).format(
+        number=number, version=version, versions=versions, imports=imports, calls=calls
+    )

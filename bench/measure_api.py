@@ -5,12 +5,15 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 
 from bench import app
+from bench.peers import Peer
 from bench.plan import Plan
 from bench.processes import last_line, running
 from bench.results import ApiResult
@@ -99,51 +102,72 @@ def measure(result: ApiResult, plan: Plan, package: Path, url: str, versions: ra
     Raises:
         UnavailableError: it can't be measured.
     """
-    peer, tree, logs = result.peer, package.parent, package.parent.parent
-    log = logs / "api.log"
-    log.unlink(missing_ok=True)
-    port = free_port()
-    command = peer.command(peer.bin(), port)
-    with running(command, tree, log, {"REDIS_URL": url, **peer.environment}) as process:
-        _wait_for_answer(port, process, log)
+    with serving(result.peer, package, url, FIRST_ANSWER) as (_process, port):
         time.sleep(plan.settle)
-        client = PatientClient(port, plan.patience)
-        client.start()
-        try:
+        with asking(result, port, plan.patience) as client:
             time.sleep(0.3)
             for turn, version in enumerate(versions):
-                if seconds := _save(client, package, version, plan):
+                save = partial(app.save, package, version)
+                if seconds := first_answer(client, version, save, plan.patience):
                     result.seconds.append(seconds)
                 else:
                     result.missed += 1
                     if result.missed > 1 and not result.seconds:
                         break  # it never does
                 time.sleep(plan.rest + 0.13 * (turn % 7))
-        finally:
-            client.stop()
+
+
+@contextlib.contextmanager
+def serving(peer: Peer, package: Path, url: str, patience: float) -> Iterator[tuple[psutil.Process, int]]:
+    """Run an API that answers, for the `with` block; yields its process and its port.
+
+    Raises:
+        UnavailableError: it does not answer within so many seconds.
+    """
+    tree, log = package.parent, package.parent.parent / "api.log"
+    log.unlink(missing_ok=True)
+    port = free_port()
+    command = peer.command(peer.bin(), port)
+    with running(command, tree, log, {"REDIS_URL": url, **peer.environment}) as process:
+        _wait_for_answer(port, process, log, patience)
+        yield process, port
+
+
+@contextlib.contextmanager
+def asking(result: ApiResult, port: int, patience: float) -> Iterator[PatientClient]:
+    """Let a client ask during the `with` block; how it fared is added to the result."""
+    client = PatientClient(port, patience)
+    client.start()
+    try:
+        yield client
+    finally:
+        client.stop()
     result.asked += len(client.answers) + client.failed
     result.refused += client.refused
     result.failed += client.failed
     result.longest_wait = max([result.longest_wait, *(answer.waited for answer in client.answers)])
 
 
-def _wait_for_answer(port: int, process: psutil.Process, log: Path) -> None:
-    end = time.monotonic() + FIRST_ANSWER
-    while time.monotonic() < end and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
-            ask_version(port, FIRST_ANSWER)
-            return
-        time.sleep(0.05)
-    raise UnavailableError(f"does not answer: {last_line(log)}")
-
-
-def _save(client: PatientClient, package: Path, version: int, plan: Plan) -> float | None:
+def first_answer(
+    client: PatientClient, version: int, save: Callable[[], None], patience: float
+) -> float | None:
+    """Save, and return the seconds until the client gets this version; None if it does not in time."""
     seen = len(client.answers)
     saved = time.time()
-    app.save(package, version)
-    while time.time() - saved < plan.patience:
+    save()
+    while time.time() - saved < patience:
         new = client.answers[seen:]
         if first := next((answer for answer in new if answer.version == version), None):
             return first.at - saved
         time.sleep(0.004)
     return None
+
+
+def _wait_for_answer(port: int, process: psutil.Process, log: Path, patience: float) -> None:
+    end = time.monotonic() + patience
+    while time.monotonic() < end and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+            ask_version(port, patience)
+            return
+        time.sleep(0.05)
+    raise UnavailableError(f"does not answer: {last_line(log)}")

@@ -52,6 +52,16 @@ class ProductionPlan:
     """Whether `make dev` in a fresh clone and a change of the production stack are timed."""
 
 
+@dataclass(frozen=True)
+class ScalePlan:
+    """Numbers of the part about larger applications."""
+
+    sizes: tuple[int, ...]
+    """Modules of the applications."""
+    saves: int
+    """In each place."""
+
+
 SIZES = (150, 5_000, 50_000)
 
 FULL = Plan(4, 6, 1.5, 3.0, 10.0, 15.0, 150.0, 5, SIZES, 15.0, 25)
@@ -60,10 +70,18 @@ QUICK = Plan(1, 3, 1.0, 1.5, 5.0, 1.5, 12.0, 2, SIZES, 2.0, 5)
 PRODUCTION = ProductionPlan(2, 8.0, 200, 16, 1_000_000, 20, is_delivery_measured=True)
 PRODUCTION_QUICK = ProductionPlan(1, 1.0, 40, 4, 100_000, 5, is_delivery_measured=False)
 
+SCALE = ScalePlan((150, 500, 1_000, 2_000), 5)
+SCALE_QUICK = ScalePlan((150, 1_000), 2)
+
 
 def chosen() -> Plan:
     """The short run with QUICK=1 in the environment, else the full one."""
     return QUICK if os.environ.get("QUICK", "") not in ("", "0") else FULL
+
+
+def chosen_scale() -> ScalePlan:
+    """The same for the part about larger applications."""
+    return SCALE_QUICK if chosen() is QUICK else SCALE
 
 
 def chosen_production() -> ProductionPlan:

@@ -51,10 +51,36 @@ def running(
         process.wait()
 
 
+def cpu_seconds(process: psutil.Process) -> float:
+    """CPU time of all processes of a program that `running` has started.
+
+    Those that have ended count as long as each of them had a parent that waited for it.
+    """
+    total = 0.0
+    for each in _family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):  # its parent knows
+            total += sum(each.cpu_times()[:4])
+    return total
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes that all of its processes have: what they share counts once (PSS), on macOS each time (RSS)."""
+    total = 0
+    for each in _family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = each.memory_full_info()
+            total += getattr(found, "pss", found.rss)
+    return total
+
+
 def last_line(log: Path) -> str:
     """The last thing that a program has said."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:200] if lines else "it says nothing"
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return _marked(process.environ()[_MARK])
 
 
 def _marked(mark: str) -> list[psutil.Process]:

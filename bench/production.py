@@ -12,7 +12,7 @@ import httpx2
 import psutil
 from sqlalchemy import create_engine, text
 
-from bench import measure_delivery, measure_imports, measure_servers, pictures
+from bench import measure_delivery, measure_edge, measure_imports, measure_servers, pictures
 from bench.machine import Machine
 from bench.measure_delivery import DeliveryResult
 from bench.measure_imports import WORKERS, GrowthResult, LargeResult
@@ -23,6 +23,7 @@ from bench.stack import Stack, prepared
 from bench.stats import median
 from bench.tables import cell, ms, named, table, wrapped
 from bench.venvs import OWN, UnavailableError, versions
+from tools import probe
 from tools.project import ROOT
 
 PICTURE = ROOT / "docs" / "benchmarks-servers.svg"
@@ -52,7 +53,8 @@ class Production:
             DeliveryResult("`make dev` in a fresh clone, natively, with pip's cache"),
             DeliveryResult("a changed line in `src`, `make prod` on Docker"),
         ]
-        steps = len(self._growth) + 1 + plan.rounds * len(self._servers) + 2 * plan.is_delivery_measured
+        self._edge = measure_edge.EdgeResult()
+        steps = len(self._growth) + 1 + plan.rounds * len(self._servers) + 3 * plan.is_delivery_measured
         self._progress = Progress(steps)
 
     def run(self, redis_url: str) -> None:
@@ -70,6 +72,8 @@ class Production:
                     self._delivery, (measure_delivery.development, measure_delivery.production), strict=True
                 ):
                     self._attempt(delivery, delivery.name, partial(measure, delivery, Path(folder)))
+                action = partial(measure_edge.measure, self._edge, Path(folder), self._plan.load, 3)
+                self._attempt(self._edge, "the edge", action)
         self._progress.end()
 
     def _imports(self, stack: Stack) -> None:
@@ -83,7 +87,7 @@ class Production:
 
     def _attempt(
         self,
-        result: GrowthResult | LargeResult | ServerResult | DeliveryResult,
+        result: GrowthResult | LargeResult | ServerResult | DeliveryResult | measure_edge.EdgeResult,
         what: str,
         action: Callable[[], object],
     ) -> None:
@@ -138,7 +142,24 @@ class Production:
             import_=wrapped(self._import_line()),
             answers=table("answer | median | slowest", self._answer_rows()),
             delivery=table("what | in all | of which", map(_delivery_row, self._delivery)),
+            canary=probe.CANARY,
+            edge=table(
+                "route | API alone, a second | through the edge | of alone | p99 alone | p99 through",
+                self._edge_rows(),
+            ),
+            deployments=table(
+                "deployment | median | requests | failed | longest wait",
+                map(_deployment_row, self._edge.deployments),
+            ),
         )
+
+    def _edge_rows(self) -> Iterable[str]:
+        if not self._edge.deployments:
+            yield f"left out: {cell(self._edge.problem or 'a full run measures it')} | | | | |"
+        for route, (rate, p99) in self._edge.alone.items():
+            through, slowest = self._edge.through[route]
+            shares = f"{rate:,.0f} | {through:,.0f} | {through / rate:.2f}x"
+            yield f"{route} | {shares} | {ms(p99)} | {ms(slowest)}"
 
     def _server_row(self, result: ServerResult) -> str:
         cells = [named(result.name, is_ours=result.is_ours)]
@@ -177,6 +198,11 @@ class Production:
     def _answer_rows(self) -> Iterable[str]:
         for what, seconds in self._large.answers.items():
             yield f"{what} | {ms(median(seconds))} | {ms(max(seconds))}"
+
+
+def _deployment_row(result: measure_edge.Deployment) -> str:
+    seconds = f"{median(result.seconds):.1f} s" if result.seconds else ""
+    return f"{result.name} | {seconds} | {result.requests:,} | {result.failed:,} | {ms(result.longest)}"
 
 
 def _delivery_row(result: DeliveryResult) -> str:

@@ -1,5 +1,6 @@
 """Writes `docs/BENCHMARKS.md` and its pictures."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
@@ -21,30 +22,29 @@ NONE = "–"  # noqa: RUF001
 
 TEMPLATE = Path(__file__).with_name("BENCHMARKS.md.template")
 
-
-PAGE, PRODUCTION = "## Page: save → repainted\n", "## Production\n"
-"""Where the sections begin that are written by themselves, the last ones of the guide."""
-
-
-def write_page(section: str) -> None:
-    """Put a new section about the page into the guide."""
-    text, begins, production = _guide().partition(PRODUCTION)
-    GUIDE.write_text(text.partition(PAGE)[0] + section + begins + production)
+SCALE, PAGE, PRODUCTION = (
+    "## Larger applications: save → live\n", "## Page: save → repainted\n", "## Production\n"
+)  # fmt: skip
+SECTIONS = (SCALE, PAGE, PRODUCTION)
+"""How the sections begin that are written by themselves, the last ones of the guide."""
 
 
-def write_production(section: str) -> None:
-    """Put a new section about production into the guide."""
-    GUIDE.write_text(_guide().partition(PRODUCTION)[0] + section)
+def write_section(section: str) -> None:
+    """Put a section into the guide, in the place of the one that begins like it; the others stay."""
+    guide = GUIDE.read_text() if GUIDE.is_file() else ""
+    parts = re.split(f"^(?={'|'.join(SECTIONS)})", guide, flags=re.MULTILINE)
+    texts = {_place(text): text.strip() for text in (*parts, section)}
+    GUIDE.write_text("\n\n".join(texts[place] for place in sorted(texts) if texts[place]) + "\n")
 
 
-def _guide() -> str:
-    return GUIDE.read_text() if GUIDE.is_file() else ""
+def _place(text: str) -> int:
+    return next((place for place, begins in enumerate(SECTIONS, 1) if text.startswith(begins)), 0)
 
 
 def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
     """Write the guide and its pictures; returns what was written, relative to the repository.
 
-    The sections about the page and about production stay as they are.
+    The sections that are written by themselves stay as they are.
     """
     pictures.draw(WORKER_PICTURE, "Worker: save → first job on new code, median", _bars(results.workers))
     pictures.draw(API_PICTURE, "API: save → live, median", _bars(results.apis))
@@ -82,9 +82,7 @@ def write(results: Results, machine: Machine, plan: Plan) -> list[str]:
             (_watcher_row(watcher, plan.sizes) for watcher in results.watchers),
         ),
     )
-    first = PAGE if PAGE in _guide() else PRODUCTION
-    _, begins, rest = _guide().partition(first)
-    GUIDE.write_text(f"{text}\n{begins}{rest}" if begins else text)
+    write_section(text)
     return [str(path.relative_to(ROOT)) for path in (GUIDE, WORKER_PICTURE, API_PICTURE)]
 
 

@@ -42,6 +42,19 @@ class ApiResult:
 
 
 @dataclass
+class ScaleResult(ApiResult):
+    """What one API did with an application of one size, in all its turns."""
+
+    modules: int = 0
+    places: dict[str, list[float]] = field(default_factory=dict)
+    """The same seconds, by where the saved module is."""
+    cpu: list[float] = field(default_factory=list)
+    """Seconds of CPU time that each save took, less what the requests cost."""
+    memory: int = 0
+    """Bytes, of all processes at rest."""
+
+
+@dataclass
 class JobsResult:
     """How fast one worker ran its jobs."""
 
