@@ -18,7 +18,10 @@ from .protocol import Order
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS = 6
-"""How many to keep: processes that share most of their memory; each adds about 10 MB."""
+"""How many to make: processes that share most of their memory; each adds about 10 MB."""
+
+MOST = 2 * CHECKPOINTS
+"""With so many before a change, all are made anew."""
 
 QUIET = 0.2
 """Seconds of work after which they are made for the next change."""
@@ -68,7 +71,7 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of the last rehearsal, and those of the one before until it is over."""
+    """The checkpoints of the last rehearsals, and those of earlier ones until one from the start is over."""
 
     def __init__(self, launcher: Launcher) -> None:
         self.rehearse_at: float | None = None
@@ -119,19 +122,36 @@ class Checkpoints:
         if not self._is_possible or len(self._files) < LEAST_FILES or not self._launcher.is_warm:
             return
         self._end_rehearsal()
-        self._earlier += self._latest
-        self._latest = []
         self._announcements, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, contextlib.suppress(OSError):
+            if self._go_on(name, theirs):
+                return
+            self._earlier += self._latest
+            self._latest = []
             self._rehearsals = [process for process in self._rehearsals if process.is_alive()]
-            order = order._replace(announcements=theirs, stops=self._stops())
+            order = order._replace(announcements=theirs, stops=frozenset(self._stops()))
             self._rehearsals.append(self._launcher.start(name, order))
 
-    def _stops(self) -> frozenset[str]:
-        stops = [path for path in self._changed if path in self._files]
-        others = [path for path in self._files if path not in stops]
-        count = CHECKPOINTS - len(stops)
-        return frozenset([*stops, *(others[(2 * n + 1) * len(others) // (2 * count)] for n in range(count))])
+    def _go_on(self, name: str, announcements: socket.socket) -> bool:
+        """Have the last checkpoint before what has changed go on with its rehearsal, if there is one."""
+        while 0 < len(self._latest) < MOST and self._latest[-1].path in self._files:
+            with contextlib.suppress(OSError, ValueError):
+                if not (stops := self._stops()):
+                    return True
+                if forked := _ask(self._latest[-1].requests, "\0".join([name, *stops]), announcements):
+                    forked.close()
+                    return True
+            self._latest.pop().requests.close()
+        return False
+
+    def _stops(self) -> list[str]:
+        """The files that get a checkpoint, after those that have one."""
+        paths = [each.path for each in self._latest]
+        files = self._files[self._files.index(paths[-1]) + 1 :] if paths else self._files
+        stops = [path for path in self._changed if path in files]
+        others = [path for path in files if path not in stops]
+        count = max(min(CHECKPOINTS - len(paths) - len(stops), len(others)), 0)
+        return [*stops, *(others[(2 * n + 1) * len(others) // (2 * count)] for n in range(count))]
 
     def accept(self) -> None:
         """Note a checkpoint that has announced itself, or the end of the rehearsal."""
@@ -173,10 +193,12 @@ class Checkpoints:
             process.join(1)
 
 
-def _ask(checkpoint: socket.socket, name: str, connection: "Connection[Any, Any]") -> Forked | None:
+def _ask(
+    checkpoint: socket.socket, request: str, connection: "Connection[Any, Any] | socket.socket"
+) -> Forked | None:
     reports, theirs = os.pipe()
     try:
-        socket.send_fds(checkpoint, [name.encode()], [connection.fileno(), theirs])
+        socket.send_fds(checkpoint, [os.fsencode(request)], [connection.fileno(), theirs])
     finally:
         os.close(theirs)
     if pid := os.read(reports, 4):

@@ -25,7 +25,8 @@ from typing import Any
 from .protocol import Order
 from .tree import RACY_NS, signature
 
-LONGEST_NAME = 100
+LONGEST_REQUEST = 65536
+"""Bytes."""
 
 BINDING = frozenset({"sqlite3.connect", "subprocess.Popen", "os.system", "os.posix_spawn"})
 """Audit events after which a process is not the same as another that loads the same code."""
@@ -55,6 +56,7 @@ class Rehearsal:
         assert order.announcements  # noqa: S101
         self._announcements = order.announcements
         self._stops = order.stops
+        self._import_timeout = order.import_timeout
         self._resume = resume
         # Compiled code is named after its content, and the rest is not on a disk.
         self._irrelevant = (os.path.join(order.cache, ""), "/proc/", "/sys/", "/dev/")
@@ -72,12 +74,14 @@ class Rehearsal:
         sys.addaudithook(self._note)
         self._asking = {name: self._noting(name) for name in QUESTIONS}
         vars(os).update(self._asking)
-        signal.setitimer(signal.ITIMER_REAL, order.import_timeout)
+        signal.setitimer(signal.ITIMER_REAL, self._import_timeout)
 
     def before(self, path: str) -> None:
-        """Called before a file of code is read; returns in the rehearsal, and in generations forked here."""
+        """Called before a file of code is read; returns in the rehearsal, and in what is forked here."""
         if not self.is_under_way or path not in self._stops:
             return
+        if select.select([self._announcements], [], [], 0)[0]:  # the supervisor has closed it
+            self.leave()
         if gc.isenabled() and gc.get_threshold()[0]:  # here, so that no generation does, and copies memory
             gc.collect(1 if gc.get_count()[2] < 3 else 2)  # all before that is due, which is after ten
         is_alone = len(os.listdir("/proc/self/task")) == 1
@@ -85,8 +89,8 @@ class Rehearsal:
             self.leave()
         sys.stdout.flush()
         sys.stderr.flush()
-        if not os.fork():
-            self._resume(self._stand_by(path))
+        if not os.fork() and (connection := self._stand_by(path)):
+            self._resume(connection)
 
     def leave(self) -> None:
         """End the rehearsal; this process lives on as the parent of its checkpoints."""
@@ -135,13 +139,14 @@ class Rehearsal:
     def _is_stale(self) -> bool:
         return any(_identity(path, known) != known for path, known in self._seen.items())
 
-    def _stand_by(self, path: str) -> "Connection[Any, Any]":
-        """Be a checkpoint: fork a generation when asked, and exit once nobody can ask any more.
+    def _stand_by(self, path: str) -> "Connection[Any, Any] | None":
+        """Be a checkpoint: fork what is asked for, and exit once nobody can ask any more.
 
         Returns:
-            Only in a generation: its connection to the supervisor.
+            Only in what was forked: a generation's connection to the supervisor; None in a rehearsal, which
+            goes on from here and leaves further checkpoints.
         """
-        requests, theirs = socket.socketpair()
+        requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with self._announcements, theirs, contextlib.suppress(OSError):  # nobody wants it any more
             socket.send_fds(self._announcements, [os.fsencode(path)], [theirs.fileno()])
         children = Children()
@@ -152,7 +157,7 @@ class Rehearsal:
             children.reap(ready)
             if requests not in ready:
                 continue
-            name, received, _, _ = socket.recv_fds(requests, LONGEST_NAME, 2)
+            request, received, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 2)
             if not received:
                 is_wanted = False
             elif self._is_stale():
@@ -167,10 +172,19 @@ class Rehearsal:
                 children.close()
                 os.close(received[1])
                 os.set_inheritable(received[0], False)  # noqa: FBT003
-                current_process().name = name.decode()
+                name, *stops = os.fsdecode(request).split("\0")
+                current_process().name = name
+                if stops:
+                    self._go_on(frozenset(stops), socket.socket(fileno=received[0]))
+                    return None
                 self._become_generation()
                 return Connection(received[0])
         os._exit(0)
+
+    def _go_on(self, stops: frozenset[str], announcements: socket.socket) -> None:
+        self._stops, self._announcements = stops, announcements
+        self._shared_at_first = _unforkable()
+        signal.setitimer(signal.ITIMER_REAL, self._import_timeout)
 
     def _become_generation(self) -> None:
         self.is_under_way = False

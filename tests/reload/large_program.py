@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from src.reload.checkpoints import CHECKPOINTS
 from tests.conftest import wait_until
 from tests.reload.program import MAIN, Program
 
@@ -60,9 +59,9 @@ class LargeProgram(Program):
         self.wait_for_log("at work after", hand_overs + 1)
         return self.said("working")[-1][1]
 
-    def wait_for_checkpoints(self, count: int = CHECKPOINTS) -> None:
+    def wait_for_checkpoints(self, count: int | None = None) -> None:
         """Wait until those are there that are made after a hand-over."""
-        line = f"{count} checkpoints for the next change"
+        line = f"{count or ''} checkpoints for the next change"
         wait_until(lambda: self.log.rfind(line) > self.log.rfind("at work after"), what=f"{line}: {self.log}")
 
 

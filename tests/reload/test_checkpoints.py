@@ -19,9 +19,9 @@ pytestmark = [
 
 PROGRAM = LargeProgram
 
-ALL = 2 + 3 + 1 + CHECKPOINTS + 1
-"""Processes: supervisor and resource tracker; the generation, the checkpoint that forked it and that one's
-parent; the fork server, the checkpoints for the next change and their parent."""
+ALL = 2 + 1 + 1 + CHECKPOINTS + 2
+"""Processes: supervisor and resource tracker; the generation; the fork server; the checkpoints for the next
+change, and the parents of those before and after the last one."""
 
 
 @pytest.fixture(scope="module")
