@@ -80,7 +80,10 @@ class Launcher:
             self._stop_fork_server()
             self._packages += packages
             forkserver.set_forkserver_preload(self._packages)
-            with _signals_kept_from_children():
+            with (
+                _signals_kept_from_children(),
+                contextlib.suppress(OSError),
+            ):  # else the next start tries again
                 forkserver.ensure_running()
 
     def reset(self) -> None:

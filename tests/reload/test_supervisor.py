@@ -131,13 +131,26 @@ def test_two_saves_of_the_same_size_within_a_second_both_arrive(running: Program
         running.wait_for("working", version)
 
 
+DELETE_CACHE = """
+import shutil, tempfile
+from pathlib import Path
+for path in Path(tempfile.gettempdir()).glob("hot-reload-*"):
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+"""
+
+
+@pytest.mark.parametrize("is_early", [True, False], ids=["at the first start", "later"])
 def test_a_cache_that_was_deleted_is_made_again(
-    program: Program, tmp_path_factory: pytest.TempPathFactory
+    program: Program, tmp_path_factory: pytest.TempPathFactory, *, is_early: bool
 ) -> None:
     temporary = tmp_path_factory.mktemp("temporary")
+    program.save("version.py", f"{DELETE_CACHE if is_early else ''}\nVERSION = 1\n")
     program.start(TMPDIR=str(temporary))
     program.wait_for_log("New worker at work")
-    shutil.rmtree(next(path for path in temporary.glob("hot-reload-*") if path.is_dir()))
+    for path in temporary.glob("hot-reload-*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)  # the supervisor writes to it
     program.save("version.py", "VERSION = 2\n")
     program.wait_for("working", 2)
     program.signal(signal.SIGTERM)
