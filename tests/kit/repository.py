@@ -46,5 +46,7 @@ def add_environment(folder: Path) -> None:
     for script in shared.iterdir():
         if not (folder / ".venv" / "bin" / script.name).exists():
             (folder / ".venv" / "bin" / script.name).symlink_to(script)
+    if (ROOT / ".mypy_cache").is_dir():  # so that it need not look at the packages again
+        shutil.copytree(ROOT / ".mypy_cache", folder / ".mypy_cache", dirs_exist_ok=True)
     stamp = "from tools import venv; venv._STAMP.write_text(venv._stamp())"
     subprocess.run([sys.executable, "-c", stamp], cwd=folder, check=True)
