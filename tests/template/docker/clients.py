@@ -100,7 +100,7 @@ class Clients:
         return int(engine.sql(self._running, "SELECT count(*) FROM sales_lines"))
 
     def _guard(self, client: Callable[[], None]) -> None:
-        while not self._stopped.wait(0.05):
+        while not self._stopped.wait(0.2):
             try:
                 client()
                 with self._lock:
@@ -133,7 +133,7 @@ class Clients:
         connection = self._connection()
         for _ in range(50):
             self._ask(connection, "GET", "/api/v1/sales/summary?group_by=country")
-            if self._stopped.wait(0.05):
+            if self._stopped.wait(0.1):
                 return
 
     def _renew(self) -> None:

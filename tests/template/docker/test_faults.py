@@ -29,6 +29,25 @@ def _run(import_id: str, attempt: Attempt) -> None:
 """Added to the jobs of the newer image: a file whose job takes all memory."""
 
 
+OVERRIDE = """
+services:
+  fastapi: &quick
+    healthcheck: {interval: 2s, retries: 30}
+  rqworker: *quick
+  redis: *quick
+  postgres: *quick
+"""
+"""Docker asks a container again after each pause; as many seconds as otherwise may go by."""
+
+
+@pytest.fixture(scope="module")
+def production(clone: Running) -> Running:
+    """Production, whose containers are asked often how they are."""
+    (clone.folder / "docker-compose.override.yml").write_text(OVERRIDE)
+    clone.make("prod")
+    return clone
+
+
 @pytest.fixture
 def drill(production: Running) -> Drill:
     """A drill on a stack that is well."""

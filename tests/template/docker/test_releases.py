@@ -25,12 +25,13 @@ RESULT = r"v\d+ \(\w{6}\): live in \d+ s, 0 of [\d,]+ requests failed, longest w
 
 @pytest.fixture(scope="module")
 def stack(clone: Running) -> Iterator[Running]:
-    """Production, with two containers of the API and a job that takes as long as one wants."""
+    """Production, with two containers of each and a job that takes as long as one wants."""
     slow = clone.folder / "src" / "slow"
     slow.mkdir()
     (slow / "__init__.py").touch()
     (slow / "jobs.py").write_text(SLOW_JOB)
-    clone.environment |= {"API_REPLICAS": "2", "WEB_CONCURRENCY": "2", "SALES_MAX_WAITING_MB": "100000"}
+    clone.environment |= {"API_REPLICAS": "2", "WORKER_REPLICAS": "2", "WEB_CONCURRENCY": "2"}
+    clone.environment["SALES_MAX_WAITING_MB"] = "100000"
     (clone.folder / "docker-compose.override.yml").write_text(OVERRIDE)
     clone.make("prod")
     yield clone
@@ -49,7 +50,7 @@ def wait_until_tidy(stack: Running) -> None:
         names = docker(
             "ps", "--all", "--filter", label, "--format", '{{.Label "com.docker.compose.service"}}'
         )
-        expected = ["edge", *["fastapi"] * 2, "postgres", "redis", *["rqworker"] * 3, "secrets"]
+        expected = ["edge", *["fastapi"] * 2, "postgres", "redis", *["rqworker"] * 2, "secrets"]
         images = docker("image", "ls", "--quiet", "--filter", label).split()
         return sorted(names.split()) == expected and len({*images}) <= 2
 
@@ -65,7 +66,7 @@ def test_twenty_versions_in_a_row_fail_no_request_and_lose_no_job(stack: Running
             clients.start_slow_job(60 if number in (0, TIMES - 2) else 5)
             next_version(stack)
             assert re.search(RESULT, stack.make("prod"))
-    stack.wait_for_code(workers=3)
+    stack.wait_for_code(workers=2)
     print(dict(clients.requests), f"longest wait {clients.longest * 1000:.0f} ms")  # noqa: T201
     wait_until_tidy(stack)
     assert docker("network", "ls", "--quiet", *own) == networks
@@ -85,7 +86,7 @@ def test_make_rollback_brings_back_the_version_before_and_then_the_newer(stack: 
         assert re.search(RESULT, stack.make("rollback"))
         assert stack.get("/version")["code"] == newest
         stack.make("rollback")
-    stack.wait_for_code(workers=3)
+    stack.wait_for_code(workers=2)
     wait_until_tidy(stack)
 
 
@@ -162,7 +163,7 @@ def test_a_deployment_that_is_cut_off_leaves_a_stack_that_serves(stack: Running,
         stack.foreground.wait()
         stack.foreground = None
         assert re.search(f"{RESULT}|runs already", stack.make("prod"))
-        stack.wait_for_code(workers=3)
+        stack.wait_for_code(workers=2)
     wait_until_tidy(stack)
 
 
