@@ -1,5 +1,6 @@
 """`make prod` again and again on one machine: one stack, on which the tests build in this order."""
 
+import os
 import re
 import signal
 import tarfile
@@ -14,7 +15,7 @@ from tests.template.docker.clients import SLOW_JOB, Clients
 from tests.template.docker.engine import docker
 from tests.template.running import Running, edit
 
-TIMES = 20
+TIMES = int(os.environ.get("DEPLOYMENTS", "20"))
 OVERRIDE = """
 services:
   fastapi:
@@ -58,7 +59,7 @@ def wait_until_tidy(stack: Running) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_twenty_versions_in_a_row_fail_no_request_and_lose_no_job(stack: Running) -> None:
+def test_many_versions_in_a_row_fail_no_request_and_lose_no_job(stack: Running) -> None:
     own = ("--filter", f"label=com.docker.compose.project={stack.project}")
     networks = docker("network", "ls", "--quiet", *own)
     with Clients(stack) as clients:
