@@ -13,6 +13,7 @@ from src.sales.schemas import RowError
 
 DELIMITERS = ",;\t"
 MAX_LINE = 64 * 1024  # characters
+HEADER_LINES = 1_000  # at the beginning, of which one names the columns
 MAX_RECORD_LINES = 100  # of a row that has line breaks in quoted cells
 
 _REQUIRED = ("InvoiceNo", "StockCode", "Quantity", "InvoiceDate", "UnitPrice", "Country")
@@ -42,7 +43,8 @@ class SalesFile:
     def __init__(self, open_chunks: Callable[[], Iterator[bytes]]) -> None:
         self._open_chunks = open_chunks
         self._encoding = _encoding_of(open_chunks())
-        header = next((line for line in self._lines() if any(char in line for char in DELIMITERS)), "")
+        start = itertools.islice(self._lines(), HEADER_LINES)
+        header = next((line for line in start if any(char in line for char in DELIMITERS)), "")
         self._delimiter = max(DELIMITERS, key=header.count)
 
     def count_rows(self, limit: int) -> int:

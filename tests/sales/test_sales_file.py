@@ -124,6 +124,20 @@ def test_no_more_of_a_file_is_read_than_its_limit_allows_even_if_its_lines_are_b
     assert taken == 12
 
 
+def test_only_the_beginning_of_a_file_is_searched_for_a_header() -> None:
+    taken: list[int] = []
+
+    def open_chunks() -> Iterator[bytes]:
+        taken.append(0)
+        for _ in range(10):
+            taken[-1] += 1
+            yield b"x\n" * 2000
+
+    with pytest.raises(UnreadableFile, match="The first line does not name"):
+        list(SalesFile(open_chunks).rows())
+    assert taken[1:] == [1, 1], "the first time, all of it is decoded"
+
+
 SPLIT = f'1,A,"OPEN,1,2010-12-01,1,,X\n2,A,"X",1,2010-12-01,1,,X\n{ROW}'
 
 
