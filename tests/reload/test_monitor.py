@@ -166,7 +166,8 @@ def test_where_events_do_not_work_it_scans_more_often_and_says_so_once(
     (root / "main.py").write_text("A = 2\n")
     watched.expect("main.py")
     wait_until(lambda: "No file events" in caplog.text)
-    assert watched.monitor.interval < 2.0
+    # One scan may take longer, as while garbage is collected.
+    wait_until(lambda: watched.monitor.interval < 0.5)
     for number in range(3, 6):
         (root / "main.py").write_text(f"A = {number}\n")
         watched.expect("main.py")
