@@ -20,7 +20,7 @@ from .protocol import Order
 
 PREFIX = "hot-reload-"
 
-INSIDE = ("fingerprint", "generation", "loader", "protocol", "rehearsal", "tree")
+INSIDE = ("children", "fingerprint", "generation", "loader", "protocol", "rehearsal", "tree")
 """The modules that run inside a generation, as parts of a private package of compiled files."""
 
 START = """
