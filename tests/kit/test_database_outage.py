@@ -6,11 +6,13 @@ from typing import Any
 
 import psutil
 import pytest
+from alembic.util import CommandError
 from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, StatementError
 
 from src.kit.database import engine as database
+from src.kit.database import migrations
 from src.kit.database.postgres import Connection
 from src.kit.queue.job import timeout_in
 from tests.kit.services import settings_read_again
@@ -98,6 +100,15 @@ def test_a_server_that_is_not_there_is_an_outage(postgres: str) -> None:
     with settings_read_again(DATABASE_URL=nowhere), pytest.raises(OperationalError) as failure:
         run("SELECT 1")
     assert database.is_away(failure.value)
+
+
+def test_a_migration_says_why_it_gave_up_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "WAIT_SECONDS", 0)
+    nowhere = "postgresql+psycopg://app@127.0.0.1:1/app"
+    with settings_read_again(DATABASE_URL=nowhere), pytest.raises(CommandError) as failure:
+        migrations._connect()
+    assert "Connection refused" in str(failure.value)
+    assert "DATABASE_URL" in str(failure.value)
 
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM nowhere", "SELECT 1 +", "SELECT 1 / 0"])

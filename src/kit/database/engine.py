@@ -123,7 +123,7 @@ def begin_job() -> None:
         Connection.answer_timeout = None
 
 
-def is_away(error: BaseException) -> bool:
+def is_away(error: BaseException | None) -> bool:
     """Whether this error means that the database is or was away, rather than a wrong statement."""
     return isinstance(error, OperationalError | InterfaceError) and (
         error.connection_invalidated or error.statement is None

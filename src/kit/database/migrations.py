@@ -30,9 +30,8 @@ def run_migrations() -> None:
 
     Raises:
         SystemExit: the settings are wrong, or not fit for production.
-        sqlalchemy.exc.OperationalError: the database was not there within a minute.
-        alembic.util.CommandError: the database has a migration that this code doesn't know, or the migrations
-            leave rows that refer to none.
+        alembic.util.CommandError: the database was not there within a minute, it has a migration that this
+            code doesn't know, or the migrations leave rows that refer to none.
     """
     settings = production.checked_settings()
     if context.config.cmd_opts:  # it is a command of its own, and not the API on its way to new code
@@ -111,9 +110,13 @@ def _connect() -> Connection:
             connection = get_engine().connect()
             break
         except OperationalError as error:
+            reason = str(error.orig).strip().splitlines()[0]
             if time.monotonic() > deadline:
-                raise
-            logger.info("Waiting for the database: %s", str(error.orig).strip().splitlines()[0])
+                raise CommandError(
+                    f"No connection to the database for {WAIT_SECONDS} s: {reason}. Start it, or correct "
+                    "DATABASE_URL and its password."
+                ) from error
+            logger.info("Waiting for the database: %s", reason)
             time.sleep(1)
     driver: Any = connection.connection.driver_connection
     connection.detach()  # from the pool, because of what follows

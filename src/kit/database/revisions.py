@@ -73,7 +73,7 @@ def apply_new_migrations() -> None:
     except SyntaxError:
         raise
     except Exception as error:  # noqa: BLE001  whatever a migration raises
-        if not is_away(error):
+        if not (is_away(error) or is_away(error.__cause__)):
             cause = getattr(error, "orig", error)
             reason = f"{type(cause).__name__}: {cause}".splitlines()[0]
             message = f"{reason} (the database is as before; fix the file and save it, or delete it)"
