@@ -36,12 +36,16 @@ class Container(NamedTuple):
     state: Mapping[str, Any]
     restarts: int
     publishes: bool
-    is_retired: bool
-    """Whether it has been told to stop and may finish what it does."""
+    restart_policy: str
 
     def say_version(self) -> str:
         """The version as a person reads it."""
         return say_version(self.version, self.image)
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether it has been told to stop and may finish what it does."""
+        return bool(self.version) and self.restart_policy == "no"
 
     @property
     def health(self) -> str:
@@ -78,7 +82,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         state=found["State"],
         restarts=found["RestartCount"],
         publishes=bool(host["PortBindings"]),
-        is_retired=VERSION in labels and host["RestartPolicy"]["Name"] == "no",
+        restart_policy=host["RestartPolicy"]["Name"],
     )
 
 
@@ -151,7 +155,8 @@ def override(services: Mapping[str, Mapping[str, Any]], version: int, image: str
 
 def raise_priority(started: Iterable[Container]) -> None:
     """Give containers that have started the same share of the CPU as all others."""
-    docker.listing("update", "--cpu-shares", str(_WORKING), *(each.id for each in started))
+    for each in started:  # without its policy, Podman would not restart it any more
+        docker.listing("update", "--restart", each.restart_policy, "--cpu-shares", str(_WORKING), each.id)
 
 
 def digest(config: Mapping[str, Any], image: str) -> str:
