@@ -72,6 +72,7 @@ def inspect(ids: Iterable[str]) -> list[Container]:
 
 def _container(found: Mapping[str, Any]) -> Container:
     labels, host = found["Config"]["Labels"], found["HostConfig"]
+    policy, tries = host["RestartPolicy"]["Name"], host["RestartPolicy"]["MaximumRetryCount"]
     return Container(
         id=found["Id"],
         name=found["Name"].removeprefix("/"),
@@ -82,7 +83,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         state=found["State"],
         restarts=found["RestartCount"],
         publishes=bool(host["PortBindings"]),
-        restart_policy=host["RestartPolicy"]["Name"],
+        restart_policy=f"{policy}:{tries}" if tries else policy,
     )
 
 
