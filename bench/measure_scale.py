@@ -20,7 +20,7 @@ from bench.plan import ScalePlan
 from bench.processes import cpu_seconds, memory
 from bench.progress import Progress
 from bench.results import ScaleResult
-from bench.stats import median
+from bench.stats import median, p95
 from bench.tables import cell, ms, named, table
 from bench.venvs import UnavailableError
 
@@ -87,7 +87,7 @@ def measure(plan: ScalePlan, folder: Path, redis_url: str) -> list[ScaleResult]:
 
 def section(results: list[ScaleResult], plan: ScalePlan, machine: Machine) -> str:
     """The section of the guide."""
-    heads = f"tool | modules | {' | '.join(PLACES)} | slowest | not taken | CPU | memory | refused / failed"
+    heads = f"tool | modules | {' | '.join(PLACES)} | p95 | not taken | CPU | memory | refused / failed"
     return Template(TEMPLATE.read_text()).substitute(
         date=machine.date,
         load=f"{machine.load:.1f}",
@@ -106,7 +106,7 @@ def _row(result: ScaleResult) -> str:
         name,
         f"{result.modules:,}",
         *(ms(median(each)) if each else report.NONE for each in seconds),
-        ms(max(result.seconds)) if result.seconds else report.NONE,
+        ms(p95(result.seconds)) if result.seconds else report.NONE,
         f"{result.missed} of {result.missed + len(result.seconds)}",
         f"{mean(result.cpu):.2f} s" if result.cpu else report.NONE,
         f"{result.memory / 2**20:,.0f} MiB" if result.memory else report.NONE,
