@@ -49,6 +49,7 @@ class Compose:
         self._command = ["docker", "compose", *(part for name in names for part in ("-f", name))]
         if sys.platform != "win32":
             self.environment |= {"HOST_UID": str(os.getuid()), "HOST_GID": str(os.getgid())}
+        ports.api_port(self.environment)  # Compose would complain about a `hostPort`
         name = self.config()["name"]
         self.environment["COMPOSE_PROJECT_NAME"] = clones.own_project(name) or name
         # The engine's cores, which need not be those of this machine.

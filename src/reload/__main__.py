@@ -60,7 +60,10 @@ def main() -> None:
         work = (arguments, options.modules)
         rq_reload.parse(arguments, lambda: _supervise("rq_reload:work", work, "worker", options.watch))
     elif is_known:
-        _serve(name, arguments, options.watch)
+        try:
+            _serve(name, arguments, options.watch)
+        except OverflowError as error:  # there is no such port
+            parser.error(f"{name}: {error}")
     else:
         folders = (os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath))
         program = shutil.which(name, path=os.pathsep.join(folders))

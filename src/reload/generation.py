@@ -101,7 +101,11 @@ class Generation:
 
     def broken(self, error: BaseException) -> None:
         """Report code that can't be loaded or refuses to run, with file, line and reason."""
-        word = "refused" if isinstance(error, SystemExit) and error.code == REFUSED else "broken"
+        word = "broken"
+        if isinstance(error, SystemExit) and error.code == REFUSED:
+            word = "refused"
+        elif isinstance(error, SystemExit) and isinstance(error.code, int) and error.__context__:
+            error = error.__context__  # the reason for the exit, such as an application that uvicorn misses
         lines = "".join(traceback.format_exception_only(error)).split("\n")
         if isinstance(error, SyntaxError):  # it begins with the line of code
             lines = lines[-2:]

@@ -177,6 +177,9 @@ def test_broken_code_changes_nothing_and_the_next_good_save_takes_over(api: Api)
     api.save("import nothing_of_this_name\n")
     wait_until(lambda: f"{place}: ModuleNotFoundError" in api.output(), 20, "the error")
     assert api.answers() == good
+    api.save("renamed = 1\n")
+    wait_until(lambda: 'ImportFromStringError: Attribute "app" not found' in api.output(), 20, "the error")
+    assert api.answers() == good
     api.wait_for(api.save())
 
 

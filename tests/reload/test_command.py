@@ -165,6 +165,7 @@ def test_a_second_signal_kills_the_program_and_what_it_has_started(program: Prog
         (["--ready", "port:http", "python"], "--ready port:http: not port:NUMBER"),
         (["--ready", "^ready", "uvicorn", "main:app"], "uvicorn needs no --ready"),
         (["--import", "main", "uvicorn", "main:app"], "uvicorn needs no --import"),
+        (["uvicorn", "main:app", "--port", "99999"], "uvicorn: bind(): port must be 0-65535"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong(arguments: list[str], message: str) -> None:

@@ -67,6 +67,11 @@ def test_saves_during_long_work_let_every_old_generation_finish(running: Program
         ("\nVERSION = 1 / 0\n", "pkg/version.py:2", "ZeroDivisionError"),
         ("import sys\nsys.exit(7)\n", "pkg/version.py:2", "SystemExit: 7"),
         (
+            "import sys\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    sys.exit(3)\n",
+            "pkg/version.py:3",
+            "ZeroDivisionError: division by zero",
+        ),
+        (
             "raise ValueError('1 error\\n  it is none\\n    see there')\n",
             "pkg/version.py:1",
             "1 error it is none see",

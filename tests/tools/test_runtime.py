@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import ports, runtime
+from tools import docker, ports, runtime
 from tools.console import ToolError
 
 
@@ -71,6 +71,15 @@ def test_a_taken_port_names_the_way_out() -> None:
 def test_an_invalid_port_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="API_PORT="):
         ports.api_port({"API_PORT": text})
+
+
+def test_an_invalid_port_is_named_before_compose_rejects_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _docker(path, "exit 1")
+    monkeypatch.setenv("API_PORT", "99999")
+    with pytest.raises(ToolError, match="API_PORT=99999 is not a port"):
+        docker.Compose("dev")
 
 
 def test_the_port_is_8000_unless_set() -> None:
