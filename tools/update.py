@@ -52,7 +52,7 @@ class Origin:
             return cls(**json.loads((ROOT / RECORD).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             raise ToolError(
-                f"{RECORD}, which `make new` writes, is missing or damaged: restore it, or run that."
+                f"{RECORD} is missing or damaged: restore it, or run `make new` first, which writes it."
             ) from None
 
     def dumps(self) -> str:

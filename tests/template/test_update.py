@@ -144,7 +144,7 @@ def test_a_service_with_a_history_of_its_own_finds_its_template(changed: Path, t
 
 
 def test_what_it_cannot_do_it_refuses_with_a_sentence(changed: Path, owned: Path, tmp_path: Path) -> None:
-    assert "which `make new` writes, is missing" in refused(changed, "make", "update")
+    assert ".template is missing or damaged: restore it, or" in refused(changed, "make", "update")
     assert "git fetch failed" in refused(owned, "make", "update", FROM=str(tmp_path / "missing"))
     other = tmp_path / "other"
     other.mkdir()
