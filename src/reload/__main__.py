@@ -13,6 +13,9 @@ from pathlib import Path
 READY = """what shows that the new program is ready: port:NUMBER, file:PATH, or a regular expression for a
     line of its output; by default, that it has run for two seconds"""
 
+READY_TIMEOUT = 60.0
+"""Seconds."""
+
 
 def main() -> None:
     """Run a command, and replace it without a gap when the code changes.
@@ -33,8 +36,7 @@ def main() -> None:
         "--ready-timeout",
         metavar="SECONDS",
         type=float,
-        default=60.0,
-        help="for this; by default %(default)g",
+        help=f"for this; by default {READY_TIMEOUT:g}",
     )
     add("command", metavar="COMMAND…", nargs=argparse.REMAINDER)
     options = parser.parse_args()
@@ -47,6 +49,10 @@ def main() -> None:
         parser.error(f"--ready {options.ready}: not a regular expression, {error}")
     if re.match("port:(?![0-9]+$)", options.ready):
         parser.error(f"--ready {options.ready}: not port:NUMBER")
+    if options.ready_timeout is not None and not options.ready:
+        parser.error("--ready-timeout needs --ready")
+    if not (patience := READY_TIMEOUT if options.ready_timeout is None else options.ready_timeout) > 0:
+        parser.error(f"--ready-timeout {patience:g}: not more than 0 seconds")
     if (options.ready and is_known) or (options.modules and not is_worker):
         parser.error(f"{name} needs no {'--ready' if options.ready else '--import'}")
     for folder in options.watch:
@@ -70,7 +76,7 @@ def main() -> None:
         if not program:
             parser.error(f"there is no program {name!r}; the command may be: uvicorn main:app")
         noun = "program" if "python" in name else os.path.basename(name)
-        command = ([program, *arguments], noun, options.ready, options.ready_timeout)
+        command = ([program, *arguments], noun, options.ready, patience)
         _supervise("command:run", command, noun, options.watch)
 
 

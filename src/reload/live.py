@@ -58,6 +58,8 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="at most: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
+    if not options.url.startswith(("http://", "https://")):
+        parser.error(f"argument url: {options.url} does not begin with http:// or https://")
     if not options.dir.is_dir():
         parser.error(f"argument --dir: {options.dir} is not a folder")
     deadline, state, pause = time.monotonic() + options.timeout, "", 0.0

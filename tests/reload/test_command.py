@@ -165,6 +165,12 @@ def test_a_second_signal_kills_the_program_and_what_it_has_started(program: Prog
         (["--ready", "port:http", "python"], "--ready port:http: not port:NUMBER"),
         (["--ready", "^ready", "uvicorn", "main:app"], "uvicorn needs no --ready"),
         (["--import", "main", "uvicorn", "main:app"], "uvicorn needs no --import"),
+        (["--ready", "x", "--ready-timeout", "0", "python"], "--ready-timeout 0: not more than 0 seconds"),
+        (
+            ["--ready", "x", "--ready-timeout", "nan", "python"],
+            "--ready-timeout nan: not more than 0 seconds",
+        ),
+        (["--ready-timeout", "5", "uvicorn", "main:app"], "--ready-timeout needs --ready"),
         (["uvicorn", "main:app", "--port", "99999"], "uvicorn: bind(): port must be 0-65535"),
     ],
 )

@@ -172,7 +172,8 @@ def test_an_error_is_named_and_only_one_that_may_pass_is_waited_for(status: int,
         (["--timeout", "soon"], "invalid float value: 'soon'"),
         (["--dir", "/nowhere"], "/nowhere is not a folder"),
         (["http://127.0.0.1:none/version"], "does not say which code runs"),
-        (["version"], "does not say which code runs"),
+        (["version"], "version does not begin with http:// or https://"),
+        (["ftp://127.0.0.1/version"], "does not begin with http:// or https://"),
     ],
 )
 def test_a_bad_option_is_refused_in_a_sentence(options: list[str], words: str) -> None:
