@@ -18,7 +18,7 @@ $(TARGETS):
 
 help: ## Show this help
 dev: ## Run development, with hot reload, in the foreground
-debug: ## Run development, and let editors attach with debugpy: docs/DEBUGGING.md
+debug: ## Run development, and let editors attach with debugpy: docs/DEVELOPMENT.md
 attach: ## Show the prompts of breakpoint() in this terminal, for make dev on Docker
 live: ## Wait until the API and every worker run the code on disk: ARGS="--timeout 5 --json"
 prod: ## Run production: in the background on Docker, replaced without a gap; else in the foreground

@@ -48,7 +48,7 @@ def debug() -> int:
     """Run development, and let editors attach."""
     api = os.environ.setdefault("DEBUGPY_SERVER", "127.0.0.1:5678")
     worker = os.environ.setdefault("DEBUGPY_WORKER", "127.0.0.1:5679")
-    say(f"Editors can attach to the API at {api} and to the worker at {worker}: docs/DEBUGGING.md says how.")
+    say(f"Editors can attach to the API at {api}, to the worker at {worker}: see docs/DEVELOPMENT.md.")
     return _start("dev", docker.dev)
 
 

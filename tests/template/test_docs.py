@@ -17,7 +17,6 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs/COPYING.md",
-    "docs/DEBUGGING.md",
     "docs/DEVELOPMENT.md",
     "docs/PRODUCTION.md",
     "docs/DEPLOYMENT.md",

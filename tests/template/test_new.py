@@ -12,7 +12,7 @@ from tests.kit.repository import add_environment
 from tests.template.running import attempt, refused, run
 from tests.template.service import NAME, SLUG, clone, commit, make_new
 
-PAGES = {"DEBUGGING.md", "DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
+PAGES = {"DEVELOPMENT.md", "FIRST_FEATURE.md", "JOBS.md", "PRODUCTION.md"}
 RENEWED = ("src/kit/", "src/reload/", "tools/", "tests/kit/", "tests/reload/", "tests/tools/")
 SIGNS = "Bob's Café & Söhne (No. 2)"
 
