@@ -157,7 +157,8 @@ def _drill(workers: Workers, schedules: int, count: int, kills: int) -> None:
             process.wait()
             processes[processes.index(process)] = workers.start()
     wait_until(lambda: len(ticks(workers)) >= count + 2, 120, workers.log[-3000:])
-    wait_until(lambda: len(workers.registered()) >= len(processes), 60, "all workers")
+    plain = {process.pid for process in processes[1:]}  # until then, SIGTERM would end them as it ends any
+    wait_until(lambda: plain <= {int(each["pid"]) for each in workers.registered()}, 60, "all workers")
     names = [f"tick{number or ''}" for number in range(schedules)]
     # A tick that a killed worker had taken runs once that worker counts as dead; until then it is on its way.
     on_its_way = low.intermediate_queue.get_job_ids
