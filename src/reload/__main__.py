@@ -32,12 +32,7 @@ def main() -> None:
         "--import", metavar="MODULE", dest="modules", action="append", default=[], help="what rq worker loads"
     )
     add("--ready", metavar="SIGN", default="", help=READY)
-    add(
-        "--ready-timeout",
-        metavar="SECONDS",
-        type=float,
-        help=f"for this; by default {READY_TIMEOUT:g}",
-    )
+    add("--ready-timeout", metavar="SECONDS", type=float, help=f"for this; by default {READY_TIMEOUT:g}")
     add("command", metavar="COMMAND…", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     name, *arguments = options.command or [""]
@@ -51,7 +46,8 @@ def main() -> None:
         parser.error(f"--ready {options.ready}: not port:NUMBER")
     if options.ready_timeout is not None and not options.ready:
         parser.error("--ready-timeout needs --ready")
-    if not (patience := READY_TIMEOUT if options.ready_timeout is None else options.ready_timeout) > 0:
+    patience = READY_TIMEOUT if options.ready_timeout is None else options.ready_timeout
+    if not patience > 0:  # NaN is not, either
         parser.error(f"--ready-timeout {patience:g}: not more than 0 seconds")
     if (options.ready and is_known) or (options.modules and not is_worker):
         parser.error(f"{name} needs no {'--ready' if options.ready else '--import'}")
